@@ -1,0 +1,178 @@
+"""Carry out a plan: the thin, impure half of every controller."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from attrs import define, frozen
+
+from gastown_operator.runtime.client import Client
+from gastown_operator.runtime.errors import (
+    AlreadyExists,
+    ApiError,
+    BadRequest,
+    Conflict,
+    ConnectionFailed,
+    Forbidden,
+    Invalid,
+    NotFound,
+    RuntimeFailure,
+    ServerTimeout,
+)
+from gastown_operator.runtime.objects import Object, ObjectKey, OwnerReference, Raw, Resource
+from gastown_operator.runtime.plan import (
+    Action,
+    Apply,
+    Create,
+    Delete,
+    EventNote,
+    MergePatch,
+    Plan,
+    Regarding,
+    controller_of,
+)
+
+
+class NotOurs(RuntimeFailure):
+    """The name we need is taken by an object that we do not control; it is neither adopted nor deleted."""
+
+    def __init__(self, resource: Resource[Any], key: ObjectKey, controller: OwnerReference | None) -> None:
+        """Keep what was found: `controller` is who controls the object, or None."""
+        whose = f"controlled by {controller.kind} {controller.name}" if controller else "controlled by nobody"
+        super().__init__(f"{resource.kind} {key} exists and is {whose}")
+        self.resource = resource
+        self.key = key
+        self.controller = controller
+
+
+@frozen
+class Refusal:
+    """Why an action cannot be done as things are; data for the next `plan` of the same object.
+
+    NotOurs: the name is taken. Forbidden: RBAC, quota or an admission policy. Invalid, BadRequest: the server refuses the object.
+    """
+
+    action: Action
+    error: NotOurs | Forbidden | Invalid | BadRequest
+
+
+@frozen
+class Execution:
+    """What came of a plan. After a refusal nothing later in the plan was done: neither status nor events."""
+
+    refusal: Refusal | None = None
+    requeue_after: float | None = None
+
+
+class Recorder(Protocol):
+    """Where events go; never blocks."""
+
+    def event(self, regarding: Regarding, note: EventNote) -> None:
+        """Record an event."""
+        ...
+
+
+class Versions(Protocol):
+    """Where the resource versions of our own writes are remembered, for the read-your-own-writes gate."""
+
+    def record(self, key: ObjectKey, resource: Resource[Any], resource_version: int) -> None:
+        """Remember that the reconcile of `key` wrote this version of an object of this kind."""
+        ...
+
+
+@define
+class Executor:
+    """Writes with preconditions, under one field manager, and tells the gate what it wrote."""
+
+    _client: Client
+    _recorder: Recorder
+    _field_manager: str
+    _gate: Versions
+
+    async def execute(self, resource: Resource[Any], target: Object, plan: Plan) -> Execution:
+        """Do the plan for `target`, an object of `resource`, in order: actions, status, events.
+
+        Raises ApiError for what time may heal; what it will not is returned as a refusal.
+        """
+        key = target.metadata.key
+        for action in plan.actions:
+            try:
+                await self._act(key, action)
+            except (NotOurs, Forbidden, Invalid, BadRequest) as error:
+                return Execution(Refusal(action, error), plan.requeue_after)
+        if plan.status is not None:
+            await self._write_status(resource, target, plan.status)
+        for note in plan.events:
+            self._recorder.event(regarding(resource, target), note)
+        return Execution(requeue_after=plan.requeue_after)
+
+    async def _act(self, reconciled: ObjectKey, action: Action) -> None:
+        answer = await self._answer(action)
+        self._remember(reconciled, action.resource, answer)
+
+    async def _answer(self, action: Action) -> Raw:
+        match action:
+            case Create():
+                return await self._create(action)
+            case Delete():
+                return await self._delete(action)
+            case Apply(resource, key, body):
+                return await self._client.apply(resource, key, body, self._field_manager)
+            case MergePatch(resource, key, body, subresource):
+                return await self._client.merge_patch(
+                    resource, key, body, self._field_manager, subresource=subresource
+                )
+
+    async def _create(self, action: Create) -> Raw:
+        try:
+            return await self._client.create(action.resource, action.body, self._field_manager)
+        except AlreadyExists:
+            return await self._adopted(action)
+        except (ConnectionFailed, ServerTimeout) as lost:
+            return await self._settled(action, lost)
+
+    async def _settled(self, action: Create, lost: ApiError) -> Raw:
+        """The answer was lost: the write may have happened, so look before anyone tries again."""
+        try:
+            return await self._adopted(action)
+        except NotFound:
+            raise lost from None
+
+    async def _adopted(self, action: Create) -> Raw:
+        live = await self._client.get(action.resource, action.key)
+        ours, theirs = controller_of(action.body), controller_of(live)
+        if ours is None or theirs is None or ours.uid != theirs.uid:
+            raise NotOurs(action.resource, action.key, theirs)
+        return live
+
+    async def _delete(self, action: Delete) -> Raw:
+        try:
+            return await self._client.delete(
+                action.resource,
+                action.key,
+                uid=action.uid,
+                grace_period_seconds=action.grace_period_seconds,
+            )
+        except (NotFound, Conflict):
+            return {}  # gone, or the name belongs to a later object: the one we meant does not exist
+
+    async def _write_status(self, resource: Resource[Any], target: Object, status: Mapping[str, Any]) -> None:
+        metadata = target.metadata
+        body = {"metadata": {"uid": metadata.uid}, "status": status}
+        try:
+            answer = await self._client.apply_status(resource, metadata.key, body, self._field_manager)
+        except NotFound:
+            return  # deleted meanwhile: there is nobody left to tell
+        self._remember(metadata.key, resource, answer)
+
+    def _remember(self, reconciled: ObjectKey, resource: Resource[Any], answer: Raw) -> None:
+        version = answer.get("metadata", {}).get("resourceVersion")
+        if version:
+            self._gate.record(reconciled, resource, int(version))
+
+
+def regarding(resource: Resource[Any], target: Object) -> Regarding:
+    """Return the reference by which an event names `target`."""
+    metadata = target.metadata
+    return Regarding(
+        resource.api_version, resource.kind, metadata.key, metadata.uid, metadata.resource_version
+    )
