@@ -1,0 +1,113 @@
+"""Programs of the workload image: `python -m gastown_operator.workload clone | keeper | checkpoint | credential`."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from gastown_operator.workload import clone_record, layout
+from gastown_operator.workload.clone import Clone, ClonePaths
+from gastown_operator.workload.credentials import CredentialFiles, access, answer
+from gastown_operator.workload.errors import AttemptError, WorkloadError
+from gastown_operator.workload.journal import JsonJournal
+from gastown_operator.workload.keeper import Keeper
+from gastown_operator.workload.message import Outcome, TerminationMessage
+from gastown_operator.workload.remote import Remote
+from gastown_operator.workload.settings import Settings, from_environment
+from gastown_operator.workload.signals import Wakeups
+from gastown_operator.workload.snapshot import open_index
+from gastown_operator.workload.work import Work
+
+_PROCESS_ID = layout.KEEPER / "pid"
+
+
+def _publish(message: TerminationMessage) -> None:
+    layout.TERMINATION_LOG.write_bytes(message.encode())
+
+
+def _remote(settings: Settings) -> Remote:
+    files = CredentialFiles(layout.GIT_CREDENTIALS, settings.git_secret, layout.KNOWN_HOSTS, layout.PRIVATE)
+    return Remote(settings.repository, access(settings.repository, files, settings.host_key_checking))
+
+
+def run_clone(settings: Settings) -> int:
+    """Exit status of the init container; its termination message says why it is not 0."""
+    journal = JsonJournal("clone")
+    paths = ClonePaths(
+        layout.REPOSITORY, layout.CONTROL, layout.HINTS, layout.KEEPER_GIT_DIR, layout.CLONE_RECORD
+    )
+    try:
+        Clone(settings, _remote(settings), paths, journal).run()
+    except AttemptError as error:
+        _publish(TerminationMessage(error.outcome, error.reason, error.message))
+        journal("failed", reason=error.reason, cause=error.message)
+        return 1
+    except (WorkloadError, OSError) as error:
+        _publish(TerminationMessage(Outcome.INFRASTRUCTURE, "CloneFailed", str(error)))
+        journal("failed", reason="CloneFailed", cause=str(error))
+        return 1
+    return 0
+
+
+def run_keeper(settings: Settings) -> int:
+    """Exit status of the sidecar: always 0, since the agent's decides the pod's phase."""
+    _PROCESS_ID.write_text(str(os.getpid()))
+    pipe = layout.ALIVE if settings.ended_by_pipe else None
+    with Wakeups((signal.SIGTERM, signal.SIGINT, signal.SIGUSR1), pipe) as wakeups:
+        journal = JsonJournal("keeper")
+        record = clone_record.read(layout.CLONE_RECORD)
+        remote = _remote(settings)
+        git = open_index(layout.KEEPER_GIT_DIR, layout.REPOSITORY, layout.KEEPER_INDEX)
+        work = Work(git, layout.REPOSITORY, settings, record, remote, journal)
+        Keeper(
+            settings,
+            record,
+            remote,
+            git,
+            work,
+            layout.HINTS,
+            layout.CONTROL,
+            journal,
+            time.monotonic,
+            _publish,
+        ).run(wakeups)
+    return 0
+
+
+def run_checkpoint() -> int:
+    """The keeper's preStop hook: returns at once; the checkpoint goes on beside the end of the agent."""
+    os.kill(int(_PROCESS_ID.read_text()), signal.SIGUSR1)
+    return 0
+
+
+def run_credential(arguments: Sequence[str]) -> int:
+    """A git credential helper: `credential REPOSITORY SECRET_DIRECTORY get`, the request on standard input."""
+    repository, secret, operation = arguments
+    if operation != "get":
+        return 0
+    request = dict(line.rstrip("\n").split("=", 1) for line in sys.stdin if "=" in line)
+    for name, value in answer(request, repository, Path(secret)).items():
+        print(f"{name}={value}")  # noqa: T201 - the protocol of credential helpers
+    return 0
+
+
+def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run the program named by the first argument."""
+    match list(arguments):
+        case ["clone"]:
+            return run_clone(from_environment(environment))
+        case ["keeper"]:
+            return run_keeper(from_environment(environment))
+        case ["checkpoint"]:
+            return run_checkpoint()
+        case ["credential", *rest] if len(rest) == 3:
+            return run_credential(rest)
+        case _:
+            print(__doc__, file=sys.stderr)  # noqa: T201 - usage
+            return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))

@@ -1,0 +1,40 @@
+"""What clone found, for keeper: written once to a volume that the agent does not mount."""
+
+import json
+from pathlib import Path
+
+import attrs
+
+
+@attrs.frozen
+class CloneRecord:
+    """Where the work started.
+
+    Attributes:
+        base: tip of the base branch.
+        start: commit that the work branch was put on for the agent.
+        branch_tip: the remote's work branch as clone saw it; empty where it did not exist.
+        resumed: what the work was resumed from: `base`, `branch` or `checkpoint`.
+        done: this round's done ref; empty where it did not exist, else the agent must not run again.
+        done_branch: branch that holds `done`.
+    """
+
+    base: str
+    start: str
+    branch_tip: str
+    resumed: str
+    done: str = ""
+    done_branch: str = ""
+
+    def write(self, path: Path) -> None:
+        """Store the record."""
+        path.write_text(json.dumps(attrs.asdict(self)))
+
+
+def read(path: Path) -> CloneRecord:
+    """The record that clone wrote.
+
+    Raises:
+        OSError, ValueError, TypeError: clone did not finish.
+    """
+    return CloneRecord(**json.loads(path.read_text()))

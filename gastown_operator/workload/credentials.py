@@ -1,0 +1,144 @@
+"""How clone and keeper show the rig's git credential, to the rig's repository and to nothing else (DESIGN §11)."""
+
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+import attrs
+
+from gastown_operator.workload.errors import AttemptError
+from gastown_operator.workload.message import Outcome
+
+#: `kubernetes.io/ssh-auth` has the first; people who make a Secret from `~/.ssh` have one of the others.
+SSH_KEY_NAMES = ("ssh-privatekey", "id_ed25519", "id_ecdsa", "id_rsa", "identity")
+
+
+@attrs.frozen
+class Access:
+    """Additions to git's environment and configuration that open one repository."""
+
+    environment: Mapping[str, str]
+    configuration: Mapping[str, str]
+
+
+@attrs.frozen
+class CredentialFiles:
+    """Where the credential and the known hosts are mounted, and a private place to copy a key to.
+
+    Attributes:
+        secret: mounted Secret; missing or empty where the Secret does not exist (it is mounted as optional).
+        secret_name: its name, for messages.
+        known_hosts: mounted ConfigMap with lines of OpenSSH's known_hosts, in any number of files.
+        private: writable by this container alone.
+    """
+
+    secret: Path
+    secret_name: str
+    known_hosts: Path
+    private: Path
+
+
+def access(repository: str, files: CredentialFiles, host_key_checking: str) -> Access:
+    """What git needs to reach `repository` with the mounted credential.
+
+    Raises:
+        AttemptError: the Secret, or the key in it that this kind of URL needs, is missing.
+    """
+    if is_ssh(repository):
+        return Access({"GIT_SSH_COMMAND": _ssh_command(files, host_key_checking)}, {})
+    url = urlsplit(repository)
+    configuration: dict[str, str] = {}
+    authority = files.secret / "ca.crt"
+    if authority.is_file():
+        configuration[f"http.{_destination(url)}.sslCAInfo"] = str(authority)
+    if url.scheme != "https" or not (files.secret / "password").is_file():
+        # Without a credential a public repository can still be cloned; a push then says what is missing.
+        return Access({}, configuration)
+    helper = shlex.join(
+        [sys.executable, "-m", "gastown_operator.workload", "credential", repository, str(files.secret)]
+    )
+    return Access(
+        {"PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+        {
+            **configuration,
+            f"credential.{_destination(url)}.helper": "!" + helper,
+            "credential.useHttpPath": "true",
+        },
+    )
+
+
+def is_ssh(repository: str) -> bool:
+    """Whether git reaches this URL through ssh: `ssh://…`, or the scp-like form `user@host:path`."""
+    return repository.startswith("ssh://") or "://" not in repository
+
+
+def answer(request: Mapping[str, str], repository: str, secret: Path) -> Mapping[str, str]:
+    """What a git credential helper answers: nothing unless the request is for exactly `repository`.
+
+    https://git-scm.com/docs/gitcredentials#_custom_helpers
+    """
+    url = urlsplit(repository)
+    asked = (request.get("protocol"), request.get("host"), request.get("path", "").strip("/"))
+    if asked != (url.scheme, url.netloc, url.path.strip("/")):
+        return {}
+    username = secret / "username"
+    return {
+        # Forges take any user name with a token.
+        "username": username.read_text().strip() if username.is_file() else "git",
+        "password": (secret / "password").read_text().strip(),
+    }
+
+
+def _destination(url: SplitResult) -> str:
+    return f"{url.scheme}://{url.netloc}{url.path}"
+
+
+def _ssh_command(files: CredentialFiles, host_key_checking: str) -> str:
+    key = _private_key(files)
+    known_hosts = files.private / "known_hosts"
+    known_hosts.write_bytes(_known_hosts(files.known_hosts))
+    options = {
+        "IdentitiesOnly": "yes",
+        "BatchMode": "yes",
+        "StrictHostKeyChecking": host_key_checking,
+        "UserKnownHostsFile": str(known_hosts),
+        "GlobalKnownHostsFile": "/dev/null",
+        "ConnectTimeout": "15",
+        "ServerAliveInterval": "15",
+        "ServerAliveCountMax": "4",
+        "ControlPath": "none",
+        "ForwardAgent": "no",
+        "LogLevel": "ERROR",
+    }
+    arguments = ["ssh", "-F", "/dev/null", "-i", str(key)]
+    return shlex.join(
+        arguments + [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
+    )
+
+
+def _private_key(files: CredentialFiles) -> Path:
+    """A copy of the key as ssh wants it: mode 0600, and with the newline at its end that pasted keys lose."""
+    for name in SSH_KEY_NAMES:
+        source = files.secret / name
+        if source.is_file():
+            target = files.private / "git-key"
+            target.unlink(missing_ok=True)
+            target.touch(mode=0o600)
+            target.write_bytes(source.read_bytes().rstrip() + b"\n")
+            return target
+    found = sorted(path.name for path in files.secret.glob("[!.]*")) if files.secret.is_dir() else []
+    raise AttemptError(
+        Outcome.CONFIG_ERROR,
+        "GitCredentialMissing",
+        f'Secret "{files.secret_name}" has no SSH key under {", ".join(SSH_KEY_NAMES[:4])} '
+        f"(found: {', '.join(found) or 'no such Secret, or no keys'}); create it in the polecat's namespace, for example: "
+        f"kubectl create secret generic {files.secret_name} --from-file=ssh-privatekey=$HOME/.ssh/id_ed25519",
+    )
+
+
+def _known_hosts(directory: Path) -> bytes:
+    if not directory.is_dir():
+        return b""
+    return b"".join(path.read_bytes().rstrip(b"\n") + b"\n" for path in sorted(directory.glob("[!.]*")))

@@ -1,0 +1,169 @@
+"""Runs git with nothing of its surroundings: a fixed environment, a deadline, and a process group of its own."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from gastown_operator.workload.errors import GitError
+
+LOCAL_TIMEOUT = 120.0
+
+#: Nothing of a system, a user or a repository decides what git does; hooks, helpers and other transports do not exist.
+#: `safe.directory` is read from here alone, since git ignores it in a repository's own configuration.
+_CONFIGURATION: Final[Mapping[str, str]] = {
+    "core.hooksPath": "/dev/null",
+    "core.fsmonitor": "false",
+    "core.commitGraph": "false",
+    "core.multiPackIndex": "false",
+    "core.quotePath": "false",
+    "core.logAllRefUpdates": "false",
+    "credential.helper": "",
+    "diff.ignoreSubmodules": "all",
+    "fetch.recurseSubmodules": "false",
+    "push.recurseSubmodules": "no",
+    "push.followTags": "false",
+    "gc.auto": "0",
+    "maintenance.auto": "false",
+    "advice.detachedHead": "false",
+    # A redirect could carry a credential to another destination (DESIGN §11).
+    "http.followRedirects": "false",
+    "http.lowSpeedLimit": "1000",
+    "http.lowSpeedTime": "60",
+    "protocol.version": "2",
+}
+
+_ENVIRONMENT: Final[Mapping[str, str]] = {
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_ATTR_NOSYSTEM": "1",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_ALLOW_PROTOCOL": "ssh:https:http",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_ASKPASS": "/bin/false",
+    "SSH_ASKPASS": "/bin/false",
+    "HOME": "/nonexistent",
+    "LC_ALL": "C.UTF-8",
+    "LANGUAGE": "C",
+}
+
+_CONTROL_CHARACTERS = re.compile(r"[^\x20-\x7e\n\t\x80-\U0010ffff]|[\x80-\x9f]")
+
+
+def printable(output: bytes) -> str:
+    """Text of a program's output without control characters, which a hostile server could send to a terminal."""
+    return _CONTROL_CHARACTERS.sub("", output.decode("utf-8", "replace"))
+
+
+@attrs.frozen
+class Git:
+    """Git on one repository.
+
+    Args:
+        git_dir: the repository; None for commands that need none (`ls-remote`).
+        work_tree: where files are read from or written to, for commands that need it.
+        index: the index file; git's own place by default.
+        environment: additions, such as `GIT_SSH_COMMAND`.
+        configuration: additions to the configuration that every command gets.
+    """
+
+    git_dir: Path | None
+    work_tree: Path | None = None
+    index: Path | None = None
+    environment: Mapping[str, str] = attrs.field(factory=dict)
+    configuration: Mapping[str, str] = attrs.field(factory=dict)
+
+    def run(self, *arguments: str, stdin: bytes = b"", timeout: float = LOCAL_TIMEOUT) -> bytes:
+        """Standard output of `git ARGUMENTS`.
+
+        Raises:
+            GitError: another exit status than 0, or `timeout` seconds passed; the whole process group is ended then.
+        """
+        status, output, errors = self.attempt(*arguments, stdin=stdin, timeout=timeout)
+        if status != 0:
+            raise GitError(arguments[0], status, printable(errors))
+        return output
+
+    def line(self, *arguments: str) -> str:
+        """The one line that `git ARGUMENTS` prints."""
+        return self.run(*arguments).decode("utf-8", "surrogateescape").rstrip("\n")
+
+    def attempt(
+        self, *arguments: str, stdin: bytes = b"", timeout: float = LOCAL_TIMEOUT
+    ) -> tuple[int | None, bytes, bytes]:
+        """Exit status (None when the deadline passed), standard output and standard error."""
+        process = subprocess.Popen(
+            ["git", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=self._environment(),
+            cwd=self.work_tree or self.git_dir or "/",
+            start_new_session=True,
+        )
+        try:
+            output, errors = process.communicate(stdin, timeout)
+        except subprocess.TimeoutExpired:
+            end_process_group(process)
+            return None, b"", b"stopped after %d s" % timeout
+        except BaseException:
+            end_process_group(process)
+            raise
+        return process.returncode, output, errors
+
+    def with_environment(self, environment: Mapping[str, str], configuration: Mapping[str, str]) -> "Git":
+        """The same repository with additions, such as the credential for one remote."""
+        return attrs.evolve(
+            self,
+            environment={**self.environment, **environment},
+            configuration={**self.configuration, **configuration},
+        )
+
+    def _environment(self) -> dict[str, str]:
+        environment = {"PATH": os.environ.get("PATH", os.defpath), **_ENVIRONMENT, **self.environment}
+        for name in (
+            "http_proxy",
+            "https_proxy",
+            "no_proxy",
+            "HTTP_PROXY",
+            "HTTPS_PROXY",
+            "NO_PROXY",
+            "SSL_CERT_FILE",
+        ):
+            if name in os.environ:
+                environment.setdefault(name, os.environ[name])
+        if self.git_dir is not None:
+            environment["GIT_DIR"] = str(self.git_dir)
+        if self.work_tree is not None:
+            environment["GIT_WORK_TREE"] = str(self.work_tree)
+        if self.index is not None:
+            environment["GIT_INDEX_FILE"] = str(self.index)
+        settings = {**_CONFIGURATION, **self.configuration}
+        environment["GIT_CONFIG_COUNT"] = str(len(settings))
+        for number, (key, value) in enumerate(settings.items()):
+            environment[f"GIT_CONFIG_KEY_{number}"] = key
+            environment[f"GIT_CONFIG_VALUE_{number}"] = value
+        return environment
+
+
+def end_process_group(process: "subprocess.Popen[bytes]") -> None:
+    """Kill a child that leads a process group, and everything in the group, and wait for the child."""
+    with contextlib.suppress(ProcessLookupError):  # it ended by itself in the meantime
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            with contextlib.suppress(BrokenPipeError):  # what was still buffered for a dead child
+                pipe.close()
+
+
+def nul_separated(values: Sequence[bytes]) -> bytes:
+    """Paths as git reads them with `-z`."""
+    return b"".join(value + b"\0" for value in values)

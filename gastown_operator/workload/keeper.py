@@ -1,0 +1,136 @@
+"""The `keeper` sidecar: checkpoints the agent's work while it runs, and delivers it when it ended."""
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+
+from gastown_operator.workload import agent_end
+from gastown_operator.workload.agent_end import AgentEnd
+from gastown_operator.workload.clone_record import CloneRecord
+from gastown_operator.workload.delivery import Delivery, push_checkpoint, report_done
+from gastown_operator.workload.errors import AttemptError, GitError
+from gastown_operator.workload.git import Git
+from gastown_operator.workload.journal import Journal
+from gastown_operator.workload.message import Outcome, TerminationMessage
+from gastown_operator.workload.remote import Remote
+from gastown_operator.workload.settings import Settings
+from gastown_operator.workload.signals import Wakeups
+from gastown_operator.workload.work import Work
+
+#: The pod's grace is 120 s; the agent may use 20 s of it, and the kubelet kills at its end.
+GRACE_AFTER_AGENT = 95.0
+CHECKPOINT_TIMEOUT = 300.0
+#: The first of a few tries when the git server is out of reach at the end, in seconds; each next one waits twice as long.
+_FIRST_RETRY = 2.0
+
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+
+
+@attrs.define
+class Keeper:
+    """Watches over one attempt.
+
+    Args:
+        monotonic: seconds that only grow.
+        publish: takes the termination message, as often as there is a better one.
+    """
+
+    settings: Settings
+    record: CloneRecord
+    remote: Remote
+    git: Git
+    work: Work
+    hints: Path
+    control: Path
+    journal: Journal
+    monotonic: Callable[[], float]
+    publish: Callable[[TerminationMessage], None]
+    _checkpointed: str = attrs.field(init=False, default="")
+
+    def run(self, wakeups: Wakeups) -> TerminationMessage:
+        """Work until the agent has ended and everything that can be saved is saved; the last message."""
+        self._watch(wakeups)
+        give_up_at = self.monotonic() + GRACE_AFTER_AGENT
+        message = self._finish(wakeups, give_up_at)
+        self.publish(message)
+        self.journal(
+            "ended", outcome=message.outcome, reason=message.reason, head=message.head, pushed=message.pushed
+        )
+        return message
+
+    def _watch(self, wakeups: Wakeups) -> None:
+        """Checkpoint at every interval, or when asked (SIGUSR1 from preStop), until the agent has ended."""
+        deadline = self.monotonic() + self.settings.deadline if self.settings.deadline else None
+        next_checkpoint = self.monotonic() + self.settings.checkpoint_interval
+        while True:
+            until = next_checkpoint if deadline is None else min(next_checkpoint, deadline)
+            came = wakeups.wait(until - self.monotonic())
+            if came & set(ENDING):
+                return
+            if deadline is not None and self.monotonic() >= deadline:
+                self.journal(
+                    "the deadline has passed; asking the agent to stop", seconds=self.settings.deadline
+                )
+                (self.control / "stop").write_text("deadline\n")
+                deadline = None
+            if signal.SIGUSR1 in came or self.monotonic() >= next_checkpoint:
+                self._checkpoint()
+                next_checkpoint = self.monotonic() + self.settings.checkpoint_interval
+
+    def _checkpoint(self) -> None:
+        """Put the work of now on the remote; a failure costs this checkpoint only."""
+        if self.record.done:
+            return
+        try:
+            commit = self.work.checkpoint_commit(self.work.look())
+            tree = self.git.line("rev-parse", f"{commit}^{{tree}}") + self.git.line("rev-parse", f"{commit}^")
+            if commit == self.record.start or tree == self._checkpointed:
+                return
+            push_checkpoint(self.remote, self.git, self.settings, commit, CHECKPOINT_TIMEOUT)
+        except (AttemptError, GitError) as error:
+            self.journal("no checkpoint this time", cause=str(error))
+            return
+        self._checkpointed = tree
+        self.journal("checkpoint", commit=commit, ref=self.settings.refs.checkpoint)
+
+    def _finish(self, wakeups: Wakeups, give_up_at: float) -> TerminationMessage:
+        if self.record.done:
+            return report_done(self.record, self.git, self.settings)
+        end = agent_end.read(self.hints, self.control)
+        self.publish(_unfinished(self.record, end))
+        delivery = Delivery(
+            self.settings,
+            self.record,
+            self.remote,
+            self.git,
+            self.work,
+            lambda: give_up_at - self.monotonic(),
+        )
+        pause = _FIRST_RETRY
+        while True:
+            message = self._deliver(delivery, end)
+            if message.outcome is not Outcome.INFRASTRUCTURE or self.monotonic() + pause >= give_up_at:
+                return message
+            self.publish(message)
+            self.journal("cannot deliver yet", reason=message.reason, cause=message.message, again_in=pause)
+            wakeups.wait(pause)
+            pause *= 2
+
+    def _deliver(self, delivery: Delivery, end: AgentEnd) -> TerminationMessage:
+        try:
+            return delivery.deliver(end)
+        except AttemptError as error:
+            return TerminationMessage(
+                error.outcome, error.reason, f"{end.text}; {error.message}", base=self.record.base
+            )
+        except GitError as error:
+            text = f"{end.text}; its work could not be written as git objects: {error}"
+            return TerminationMessage(Outcome.CONFIG_ERROR, "WorkNotSaved", text, base=self.record.base)
+
+
+def _unfinished(record: CloneRecord, end: AgentEnd) -> TerminationMessage:
+    """What is known if the keeper is killed before the push is done."""
+    text = f"{end.text}; the keeper was killed before its push was done"
+    return TerminationMessage(Outcome.INFRASTRUCTURE, "PushUnfinished", text, base=record.base)
