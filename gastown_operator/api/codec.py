@@ -88,6 +88,11 @@ def to_json(value: Any) -> dict[str, Any]:
     return result
 
 
+def to_json_value(value: Any) -> Any:
+    """Return the JSON form of one value of a field: a scalar, or an object as by `to_json`."""
+    return _FAST.unstructure(value)
+
+
 def parse_duration(text: str) -> timedelta:
     """Parse hours, minutes and seconds such as `1h30m` or `90s`. Raises ValueError."""
     match = _DURATION.fullmatch(text)

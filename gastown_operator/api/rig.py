@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 from attrs import field, frozen
 
@@ -81,7 +81,7 @@ class TownWebhook:
 class Town:
     """The Gas Town that stays authoritative over the beads."""
 
-    SCHEMA = ObjectSchema(
+    SCHEMA: ClassVar = ObjectSchema(
         rules=(
             Rule(
                 "self.mode != 'Webhook' || has(self.webhook)", "mode Webhook needs webhook.url and its secret"
@@ -104,6 +104,12 @@ class Committer:
     email: ShortText = field(default="", metadata=doc("E-mail address in commits."))
 
 
+_SANE_BRANCH: Final = Rule(
+    "!has(self.gitBranch) || !(self.gitBranch.startsWith('-') || self.gitBranch.contains('..'))",
+    "gitBranch must be a branch name that git allows",
+)
+
+
 @frozen(kw_only=True)
 class RigDefaults:
     """What holds for a Polecat that does not say otherwise."""
@@ -118,7 +124,9 @@ class RigDefaults:
     )
     agent: Agent | None = field(default=None, metadata=doc("Agent to run. Defaults to `claude-code`."))
     agent_config: AgentConfig = field(default=AgentConfig(), metadata=doc("Configuration of the agent."))
-    kubernetes: PodSettings = field(default=PodSettings(), metadata=doc("How pods run."))
+    kubernetes: PodSettings = field(
+        default=PodSettings(), metadata=doc("How pods run.", rules=(_SANE_BRANCH,))
+    )
     resources: ResourceRequirements = field(
         default=ResourceRequirements(), metadata=doc("Resources of the agent's container.")
     )
