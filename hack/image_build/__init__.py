@@ -1,0 +1,1 @@
+"""Builds the project's container images with buildah, without a container engine or a registry."""
