@@ -48,14 +48,17 @@ class Buildah:
             raise BuildError(f"buildah {arguments[0]} failed: {answer.stderr.strip()}")
         return answer.stdout.strip()
 
+    def _images(self) -> list[tuple[str, str]]:
+        lines = self._ask("images", "--noheading", "--format", "{{.Name}} {{.Tag}}").splitlines()
+        return [(name, tag) for name, tag in map(str.split, lines)]
+
     def exists(self, image: str) -> bool:
         """Tell whether `image` (name and tag) is in the storage."""
-        return image in self._ask("images", "--format", "{{.Name}}:{{.Tag}}").splitlines()
+        return image in (f"{name}:{tag}" for name, tag in self._images())
 
     def tags(self, repository: str) -> list[str]:
-        """Return the tags of `repository` in the storage, newest first."""
-        lines = self._ask("images", "--format", "{{.Name}} {{.Tag}}").splitlines()
-        return [tag for name, _, tag in (line.partition(" ") for line in lines) if name == repository]
+        """Return the tags of `repository` in the storage."""
+        return [tag for name, tag in self._images() if name == repository]
 
     def commit_directory(self, root: Path, image: str) -> None:
         """Make an image of one layer that holds the files of `root`."""

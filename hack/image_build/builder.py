@@ -96,5 +96,6 @@ class Builder:
         )
         for archive in archives[KEPT:]:
             archive.unlink()
-        for tag in buildah.tags(target.repository)[KEPT:]:
-            buildah.remove(target.image(tag))
+        for tag in buildah.tags(target.repository):
+            if not self._archive(target, tag).exists():
+                buildah.remove(target.image(tag))
