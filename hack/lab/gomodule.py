@@ -1,0 +1,76 @@
+"""The Go module of the one binary: committed for the default Kubernetes, generated for others."""
+
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from hack.lab.errors import LabError
+from hack.lab.go import Go
+from hack.lab.versions import DEFAULT_KUBERNETES, KubernetesVersion
+
+COMMITTED = Path(__file__).parent / "gomodule"
+FILES = ("main.go", "go.mod", "go.sum")
+_STAGING = re.compile(r"^\s*(?:replace\s+)?(\S+) => \./staging/src/\S+$", re.MULTILINE)
+_DIRECTIVE = re.compile(r"^(?:go|godebug) .+$", re.MULTILINE)
+
+
+def staging_modules(go_mod: str) -> list[str]:
+    """The modules that Kubernetes' own go.mod replaces by its staging folder, which only its repository has."""
+    return _STAGING.findall(go_mod)
+
+
+def generated_go_mod(kubernetes_go_mod: str, version: KubernetesVersion) -> str:
+    """Our go.mod before `go mod tidy`: Kubernetes' language version, and the published staging modules."""
+    lines = ["module gastown.example/lab", *_DIRECTIVE.findall(kubernetes_go_mod)]
+    lines.append(f"require k8s.io/kubernetes {version.module}")
+    lines += [
+        f"replace {module} => {module} {version.staging}" for module in staging_modules(kubernetes_go_mod)
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def language_version(go_mod: str) -> tuple[int, int]:
+    """The Go version that a go.mod asks for."""
+    match = re.search(r"^go (\d+)\.(\d+)", go_mod, re.MULTILINE)
+    if not match:
+        raise LabError("a go.mod without a `go` line: remove the lab's cache and try again")
+    return int(match[1]), int(match[2])
+
+
+@dataclass(frozen=True)
+class ModuleSource:
+    """Finds the module's folder for a version of Kubernetes."""
+
+    cache: Path
+    go: Go
+
+    def folder(self, version: KubernetesVersion) -> Path:
+        """A folder with main.go, go.mod and go.sum; raises LabError for a version that the proxy does not serve."""
+        if str(version) == DEFAULT_KUBERNETES:
+            return COMMITTED
+        folder = self.cache / f"module-{version}"
+        if not (folder / "complete").exists():
+            self._generate(version, folder)
+        shutil.copy(COMMITTED / "main.go", folder)
+        return folder
+
+    def _generate(self, version: KubernetesVersion, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "go.mod").unlink(missing_ok=True)
+        kubernetes_go_mod = self._download(version, folder).read_text()
+        (folder / "go.mod").write_text(generated_go_mod(kubernetes_go_mod, version))
+        shutil.copy(COMMITTED / "main.go", folder)
+        self.go.run(["mod", "tidy"], folder)
+        (folder / "complete").touch()
+
+    def _download(self, version: KubernetesVersion, folder: Path) -> Path:
+        """Kubernetes' own go.mod, from the module cache."""
+        try:
+            self.go.run(["mod", "download", f"k8s.io/kubernetes@{version.module}"], folder)
+        except LabError as error:
+            raise LabError(
+                f"Kubernetes {version} cannot be downloaded; not every release is served, try {DEFAULT_KUBERNETES}: {error}"
+            ) from error
+        modules = Path(self.go.run(["env", "GOMODCACHE"], folder).strip())
+        return modules / "cache/download/k8s.io/kubernetes/@v" / f"{version.module}.mod"

@@ -1,0 +1,3 @@
+module gastown.example/pause
+
+go 1.24
