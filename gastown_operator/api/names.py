@@ -17,7 +17,6 @@ _MAX_REF_COMPONENT: Final = 200
 """Git keeps loose refs as files: 255 bytes less `.lock` and room for `-<round>`."""
 
 _DNS_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_DNS_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _LABEL_VALUE: Final = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
 _RECOVERY_KEY: Final = re.compile(r"[A-Za-z0-9-]{1,63}")
 _PREFIX: Final = "polecat-"
@@ -40,8 +39,8 @@ def work_branch(polecat: str, namespace: str, work_namespace: str) -> str:
 
 
 def polecat_name(bead: str) -> str:
-    """Return the name of a Polecat slung for a bead: the bead's own where it is a DNS label, else one like it."""
-    if _DNS_LABEL.fullmatch(bead) and len(bead) <= MAX_LABEL:
+    """Return the name of a Polecat slung for a bead: the bead's own where it is DNS-safe, else one like it."""
+    if is_dns_name(bead) and len(bead) <= MAX_LABEL:
         return bead
     like = re.sub("[^a-z0-9]+", "-", bead.lower())[: MAX_LABEL - 5].strip("-")
     return f"{like or 'bead'}-{_digest(bead, 4)}"
