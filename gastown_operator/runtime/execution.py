@@ -18,6 +18,7 @@ from gastown_operator.runtime.errors import (
     RuntimeFailure,
     ServerTimeout,
 )
+from gastown_operator.runtime.metrics import WriteMetrics
 from gastown_operator.runtime.objects import Object, ObjectKey, OwnerReference, Raw, Resource
 from gastown_operator.runtime.plan import (
     Action,
@@ -87,6 +88,7 @@ class Executor:
     _recorder: Recorder
     _field_manager: str
     _gate: Versions
+    _metrics: WriteMetrics
 
     async def execute(self, resource: Resource[Any], target: Object, plan: Plan) -> Execution:
         """Do the plan for `target`, an object of `resource`, in order: actions, status, events.
@@ -99,7 +101,9 @@ class Executor:
                 await self._act(key, action)
             except (NotOurs, Forbidden, Invalid, BadRequest) as error:
                 return Execution(Refusal(action, error), plan.requeue_after)
-        if plan.status is not None:
+        if plan.status is None:
+            self._metrics.elided.inc()
+        else:
             await self._write_status(resource, target, plan.status)
         for note in plan.events:
             self._recorder.event(regarding(resource, target), note)
@@ -162,6 +166,7 @@ class Executor:
             answer = await self._client.apply_status(resource, metadata.key, body, self._field_manager)
         except NotFound:
             return  # deleted meanwhile: there is nobody left to tell
+        self._metrics.issued.inc()
         self._remember(metadata.key, resource, answer)
 
     def _remember(self, reconciled: ObjectKey, resource: Resource[Any], answer: Raw) -> None:
@@ -176,3 +181,11 @@ def regarding(resource: Resource[Any], target: Object) -> Regarding:
     return Regarding(
         resource.api_version, resource.kind, metadata.key, metadata.uid, metadata.resource_version
     )
+
+
+def regarding_raw(resource: Resource[Any], raw: Raw) -> Regarding:
+    """Return the reference to an object of which only the JSON is at hand, and that perhaps malformed."""
+    found = raw.get("metadata")
+    metadata = found if isinstance(found, dict) else {}
+    key = ObjectKey(str(metadata.get("namespace") or ""), str(metadata.get("name") or ""))
+    return Regarding(resource.api_version, resource.kind, key, str(metadata.get("uid") or ""))

@@ -94,6 +94,14 @@ class InformerMetrics:
     last_event: Gauge
 
 
+@frozen
+class WriteMetrics:
+    """How often a controller wrote a status, and how often its plan needed none."""
+
+    issued: Counter
+    elided: Counter
+
+
 class LaneReading(Protocol):
     """What the queue gauges need to know of a lane."""
 
@@ -130,8 +138,8 @@ class Metrics:
     _informers: "_InformerFamilies" = field(init=False)
     requests: Counter = field(init=False)
     request_duration: Histogram = field(init=False)
-    status_writes_issued: Counter = field(init=False)
-    status_writes_elided: Counter = field(init=False)
+    _issued: Counter = field(init=False)
+    _elided: Counter = field(init=False)
     events: Counter = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -155,10 +163,8 @@ class Metrics:
             buckets=_REQUEST_BUCKETS,
             registry=registry,
         )
-        self.status_writes_issued = Counter(
-            "status_writes_issued", "Statuses written", ("controller",), registry=registry
-        )
-        self.status_writes_elided = Counter(
+        self._issued = Counter("status_writes_issued", "Statuses written", ("controller",), registry=registry)
+        self._elided = Counter(
             "status_writes_elided",
             "Plans whose status was as it should be",
             ("controller",),
@@ -172,9 +178,11 @@ class Metrics:
 
     def controller(self, name: str) -> ControllerMetrics:
         """Create the series of a controller."""
-        self.status_writes_issued.labels(name)
-        self.status_writes_elided.labels(name)
         return self._controllers.of(name)
+
+    def writes(self, controller: str) -> WriteMetrics:
+        """Create the series of a controller's status writes."""
+        return WriteMetrics(self._issued.labels(controller), self._elided.labels(controller))
 
     def lane(self, controller: str) -> LaneMetrics:
         """Create the series of a lane of the work queue."""

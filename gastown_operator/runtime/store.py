@@ -11,6 +11,7 @@ from itertools import count
 from typing import Generic, TypeVar
 
 import anyio
+from anyio.lowlevel import cancel_shielded_checkpoint
 from attrs import define, field, frozen
 
 from gastown_operator.runtime.objects import Object, ObjectKey, Resource
@@ -178,7 +179,7 @@ class Partition(Generic[T]):
         for number, event in enumerate(_differences(before, table, initial=initial), start=1):
             self._store.dispatch(event)
             if number % _EVENTS_PER_TURN == 0:
-                await anyio.lowlevel.checkpoint()
+                await cancel_shielded_checkpoint()  # half of the news would leave the handlers wrong for good
         self.synced = True
         self._store.release()
 

@@ -83,7 +83,7 @@ class ControllerWorkers:
 
     async def _outcome(self, request: Request) -> Outcome:
         """Reconcile once. The deadline, and every exception, becomes an outcome."""
-        with self._clock.deadline(self._controller.reconcile_deadline) as scope:
+        with self._clock.deadline(self._controller.reconcile_deadline) as deadline:
             try:
                 return await self._controller.reconciler.reconcile(request.key)
             except Conflict as error:
@@ -99,7 +99,7 @@ class ControllerWorkers:
                 logger.exception("unforeseen exception")
                 self._metrics.panics.inc()
                 return _Failed()
-        if scope.cancelled_caught:
+        if deadline.expired:
             self._metrics.timeouts.inc()
             logger.error("did not end within %s seconds", self._controller.reconcile_deadline)
         return _Failed()

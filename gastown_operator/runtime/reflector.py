@@ -1,0 +1,356 @@
+"""Keeps one partition of a store equal to what the API server has: list, watch, resume, and start over when it must.
+
+States: INIT → (STREAMING | LISTING) → LIVE, with BACKOFF between attempts. STREAMING is a watch that begins with the present
+objects (KEP-3157) and goes on as the live watch; servers that refuse it are listed in pages instead. The cache is
+served, stale, whatever happens here.
+"""
+
+import logging
+from collections.abc import Callable
+from enum import Enum
+from random import Random
+from typing import Any, Generic, TypeVar
+
+import anyio
+import orjson
+from attrs import define, field, frozen
+
+from gastown_operator.runtime.backoff import Backoff
+from gastown_operator.runtime.client import Client
+from gastown_operator.runtime.clock import Clock
+from gastown_operator.runtime.errors import (
+    ApiError,
+    BadRequest,
+    Gone,
+    Invalid,
+    NotFound,
+    RequestTimeout,
+    ResourceVersionTooLarge,
+    UnexpectedResponse,
+    from_status,
+)
+from gastown_operator.runtime.metrics import InformerMetrics
+from gastown_operator.runtime.objects import Object, ObjectKey, Raw, Resource
+from gastown_operator.runtime.store import Partition, Table
+from gastown_operator.runtime.transport import Transport
+
+T = TypeVar("T", bound=Object)
+
+logger = logging.getLogger(__name__)
+
+SERVER_TIMEOUT = (
+    300.0,
+    600.0,
+)  # seconds; random, so that watches do not all end at once (client-go minWatchTimeout)
+CLIENT_GRACE = 30.0  # seconds beyond the server's timeout before we end the watch ourselves
+IDLE_LIMIT = (
+    90.0  # seconds; the server sends a bookmark about once a minute, so silence means a dead connection
+)
+SHORT_WATCH = (
+    1.0  # seconds; a watch that ends sooner without an event is a failure (client-go VeryShortWatchError)
+)
+MISSING_KIND_DELAY = 10.0  # seconds; a CRD that may be installed later (controller-runtime retries as often)
+STREAMING_ATTEMPTS = 2  # failures of a streaming start before a list is tried instead
+PAGE_SIZE = 500
+_INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+
+
+class Phase(Enum):
+    """Where a reflector stands."""
+
+    INIT = "Init"  # nothing was tried yet
+    LISTING = "Listing"  # reading pages
+    STREAMING = "Streaming"  # a watch that sends the present objects first
+    LIVE = "Live"  # watching changes from a known version on
+    BACKOFF = "Backoff"  # waiting after a failure
+
+
+@frozen
+class Selection:
+    """Which objects of a kind are cached: one namespace or all (""), and selectors that the server applies."""
+
+    namespace: str = ""
+    label_selector: str = ""
+    field_selector: str = ""
+
+    def query(self) -> dict[str, str]:
+        """Return the selectors as query parameters."""
+        query = {"labelSelector": self.label_selector, "fieldSelector": self.field_selector}
+        return {name: text for name, text in query.items() if text}
+
+
+class _WatchClosed(Exception):  # noqa: N818 - not an error in itself
+    """The server ended the watch in good order."""
+
+
+class _WatchSilent(Exception):  # noqa: N818 - named for what was seen
+    """Nothing came for longer than bookmarks are apart."""
+
+
+Report = Callable[[Resource[Any], Raw, Exception], None]
+
+
+@define
+class Reflector(Generic[T]):
+    """The single writer of a partition. `client` must not repeat calls itself: the backoff here does."""
+
+    _resource: Resource[T]
+    _selection: Selection
+    _partition: Partition[T]
+    _client: Client
+    _watches: Transport
+    _clock: Clock
+    _random: Random
+    _metrics: InformerMetrics
+    _report: Report
+    phase: Phase = Phase.INIT
+    problem: str = ""
+    synced: anyio.Event = field(factory=anyio.Event)
+    _backoff: Backoff = field(init=False)
+    _relist: str | None = "initial"
+    _can_stream: bool = True
+    _streaming_failures: int = 0
+    _events: int = 0
+    _malformed: dict[ObjectKey, str] = field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        """Give the backoff its sources."""
+        self._backoff = Backoff(self._clock, self._random)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the cache is complete and follows the server."""
+        return self.synced.is_set() and not self.problem
+
+    def describe(self) -> str:
+        """Return one line on how it stands, for health checks."""
+        return f"{self._resource} {self.phase.value}" + (f" ({self.problem})" if self.problem else "")
+
+    async def run(self) -> None:
+        """Follow the server for good; ends only by cancellation."""
+        while True:
+            opened, self._events = self._clock.monotonic(), 0
+            try:
+                await self._follow()
+            except _WatchClosed:
+                await self._closed(self._clock.monotonic() - opened)
+            except _WatchSilent:
+                self._metrics.restarts["idle"].inc()
+                await self._rest(f"no event and no bookmark for {IDLE_LIMIT:g} seconds")
+            except ApiError as error:
+                await self._recover(error)
+
+    async def _follow(self) -> None:
+        """Get the present objects if they are needed, then watch until something ends it."""
+        if self._relist is None:
+            await self._watch()
+        elif self._can_stream and self._streaming_failures < STREAMING_ATTEMPTS:
+            await self._watch(self._partition.scratch())
+        else:
+            await self._list()
+            await self._watch()
+
+    async def _closed(self, seconds: float) -> None:
+        self._metrics.restarts["closed"].inc()
+        if self.phase is Phase.STREAMING:
+            await self._rest("the watch ended before it had sent the present objects")
+        elif not self._events and seconds < SHORT_WATCH:
+            await self._rest("the watch ended at once")
+
+    async def _recover(self, error: ApiError) -> None:
+        if self.phase is Phase.STREAMING and isinstance(error, Invalid | BadRequest):
+            logger.info("%s: no streaming lists on this server, listing instead", self._resource)
+            self._can_stream = False
+            return
+        self._metrics.restarts[_restart_reason(error)].inc()
+        if isinstance(error, Gone):
+            self._relist = self._relist or "expired"
+        if isinstance(error, ResourceVersionTooLarge):
+            self._relist = self._relist or "ahead"
+        await self._rest(str(error), MISSING_KIND_DELAY if isinstance(error, NotFound) else error.retry_after)
+
+    async def _rest(self, problem: str, least: float | None = None) -> None:
+        """Wait before the next attempt: the backoff, and at least what is asked for."""
+        self._streaming_failures += self.phase is Phase.STREAMING
+        self.phase, self.problem = Phase.BACKOFF, problem
+        delay = max(self._backoff.next(), least or 0.0)
+        logger.info("%s: %s; next attempt in %.1f s", self._resource, problem, delay)
+        await self._clock.sleep(delay)
+
+    async def _list(self) -> None:
+        self.phase = Phase.LISTING
+        table = self._partition.scratch()
+        try:
+            version = await self._pages(table, PAGE_SIZE)
+        except Gone:  # the continue token expired: once, in one piece
+            table = self._partition.scratch()
+            version = await self._pages(table, 0)
+        await self._complete(table, version)
+
+    async def _pages(self, table: Table[T], size: int) -> int:
+        token = ""
+        while True:
+            page = await self._client.list_page(
+                self._resource,
+                self._selection.namespace,
+                label_selector=self._selection.label_selector,
+                field_selector=self._selection.field_selector,
+                limit=size,
+                continue_token=token,
+            )
+            for raw in page.items:
+                self._load(table, raw)
+            token = page.continue_token
+            if not token:
+                return page.resource_version
+
+    async def _complete(self, table: Table[T], version: int) -> None:
+        reason, self._relist, self._streaming_failures = self._relist or "expired", None, 0
+        self._metrics.relists[reason].inc()
+        await self._partition.replace(table, version)
+        self._alive()
+        logger.info("%s: %d objects, version %d", self._resource, len(table.objects), version)
+        self.synced.set()
+
+    def _alive(self) -> None:
+        self.phase, self.problem = Phase.LIVE, ""
+
+    async def _watch(self, loading: Table[T] | None = None) -> None:
+        """Watch until it ends, always by an exception. `loading` is filled first, and swapped in when it is complete."""
+        self.phase = Phase.LIVE if loading is None else Phase.STREAMING
+        seconds = self._random.uniform(*SERVER_TIMEOUT)
+        path = self._resource.path(self._selection.namespace)
+        with self._clock.deadline(IDLE_LIMIT) as idle:
+            async with self._watches.stream(
+                path, self._watch_query(loading, seconds), deadline=seconds + CLIENT_GRACE
+            ) as lines:
+                if loading is None:
+                    self._alive()
+                extended = self._clock.monotonic()
+                async for batch in lines:
+                    now = self._clock.monotonic()
+                    if now - extended >= 1.0:  # not for each of thousands of events a second
+                        idle.extend(IDLE_LIMIT)
+                        extended = now
+                    loading = await self._digest(batch, loading)
+        if idle.expired:
+            raise _WatchSilent
+        raise _WatchClosed
+
+    def _watch_query(self, loading: Table[T] | None, seconds: float) -> dict[str, str]:
+        query = {
+            "watch": "1",
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(int(seconds)),
+            **self._selection.query(),
+        }
+        if loading is None:
+            query["resourceVersion"] = str(self._partition.resource_version)
+        else:  # no version: at least as new as a quorum read
+            query["sendInitialEvents"] = "true"
+            query["resourceVersionMatch"] = "NotOlderThan"
+        return query
+
+    async def _digest(self, batch: list[bytes], loading: Table[T] | None) -> Table[T] | None:
+        """Take in some lines; return the table that is still loading, if it is."""
+        self._events += len(batch)
+        self._metrics.last_event.set(self._clock.now().timestamp())
+        for line in batch:
+            kind, raw = _event(line)
+            if loading is None:
+                self._change(kind, raw)
+            elif kind == "BOOKMARK" and _ends_initial_events(raw):
+                await self._complete(loading, _version(raw))
+                loading = None
+            else:
+                self._gather(kind, raw, loading)
+        return loading
+
+    def _gather(self, kind: str, raw: Raw, loading: Table[T]) -> None:
+        """Fill the table. Synthetic ADDED events come in no order, so no version is taken from them."""
+        if kind in {"ADDED", "MODIFIED"}:
+            self._load(loading, raw)
+        elif kind == "DELETED":
+            loading.remove(_key(raw))
+
+    def _change(self, kind: str, raw: Raw) -> None:
+        if kind in {"ADDED", "MODIFIED"}:
+            self._put(raw)
+        elif kind == "DELETED":
+            key = _key(raw)
+            self._malformed.pop(key, None)
+            self._partition.remove(key, _version(raw))
+        elif kind == "BOOKMARK":
+            self._partition.advance(_version(raw))
+        else:
+            logger.warning("%s: unknown watch event %r skipped", self._resource, kind)
+
+    def _put(self, raw: Raw) -> None:
+        try:
+            self._partition.put(self._fitting(raw))
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one object must not stop the others
+            self._skip(raw, error)
+            self._partition.advance(_version(raw))
+
+    def _load(self, table: Table[T], raw: Raw) -> None:
+        try:
+            table.put(self._fitting(raw))
+        except Exception as error:  # noqa: BLE001 - as above
+            self._skip(raw, error)
+            known = self._partition.table.objects.get(_key(raw))
+            if known is not None:
+                table.put(known)  # it exists: better its last good state than a deletion that did not happen
+
+    def _fitting(self, raw: Raw) -> T:
+        value = self._resource.project(raw)
+        if self._malformed:
+            self._malformed.pop(value.metadata.key, None)
+        return value
+
+    def _skip(self, raw: Raw, error: Exception) -> None:
+        """Report an object that does not fit, once for each way in which it does not."""
+        key, what = _key(raw), f"{type(error).__name__}: {error}"
+        if self._malformed.get(key) == what:
+            return
+        self._malformed[key] = what
+        self._metrics.malformed.inc()
+        logger.error("%s %s does not fit its projection and is skipped: %s", self._resource, key, what)
+        self._report(self._resource, raw, error)
+
+
+def _event(line: bytes) -> tuple[str, Raw]:
+    """Decode a line of a watch. Raises ApiError for an ERROR event or what is no event."""
+    try:
+        event = orjson.loads(line)
+        kind, raw = event["type"], event["object"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        raise UnexpectedResponse(f"not a watch event: {line[:200]!r}") from None
+    if not isinstance(raw, dict):
+        raise UnexpectedResponse(f"a watch event without an object: {line[:200]!r}")
+    if kind == "ERROR":
+        raise from_status(raw, verb="WATCH")
+    return kind, raw
+
+
+def _key(raw: Raw) -> ObjectKey:
+    """Return the key of an object of which nothing else may be right."""
+    metadata = raw.get("metadata")
+    metadata = metadata if isinstance(metadata, dict) else {}
+    return ObjectKey(str(metadata.get("namespace") or ""), str(metadata.get("name") or ""))
+
+
+def _version(raw: Raw) -> int:
+    metadata = raw.get("metadata")
+    text = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
+    return int(text) if isinstance(text, str) and text.isdecimal() else 0
+
+
+def _ends_initial_events(raw: Raw) -> bool:
+    annotations = raw["metadata"].get("annotations") if isinstance(raw.get("metadata"), dict) else None
+    return isinstance(annotations, dict) and annotations.get(_INITIAL_EVENTS_END) == "true"
+
+
+def _restart_reason(error: ApiError) -> str:
+    if isinstance(error, Gone):
+        return "expired"
+    return "deadline" if isinstance(error, RequestTimeout) else "error"

@@ -1,0 +1,231 @@
+"""HTTP to the API server: bytes in, bytes out, and a status that is checked before anything is read.
+
+One Transport is one pool of connections; requests, watches and the lease each have their own, so that a flood of one
+cannot delay another.
+"""
+
+import socket
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from time import monotonic
+from typing import Any
+
+import aiohttp
+import orjson
+from attrs import define, field
+from yarl import URL
+
+from gastown_operator.runtime.configuration import Connection
+from gastown_operator.runtime.errors import (
+    ApiError,
+    ConnectionFailed,
+    RequestTimeout,
+    UnexpectedResponse,
+    from_status,
+    from_text,
+)
+from gastown_operator.runtime.metrics import Metrics
+
+TIMEOUTS: Mapping[str, float] = {"GET": 30.0, "POST": 30.0, "PUT": 30.0, "PATCH": 30.0, "DELETE": 30.0}
+"""Seconds for a whole call, by verb."""
+
+CONNECT_TIMEOUT = 10.0
+READ_BUFFER = 256 * 1024
+MAX_LINE = 16 * 1024 * 1024  # bytes; etcd takes 1.5 MiB, the API server 3 MiB, and JSON escapes multiply
+_KEEPALIVE = (  # finds a dead peer within 15 + 3 * 5 seconds
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000),
+)
+
+
+@define
+class Transport:
+    """A pool of connections to one API server, opened at the first call; `close` it at the end."""
+
+    _connection: Connection
+    _metrics: Metrics
+    _user_agent: str
+    _pool_size: int = 64
+    _timeouts: Mapping[str, float] = field(factory=lambda: TIMEOUTS)
+    _session: aiohttp.ClientSession | None = field(default=None, init=False)
+
+    async def request(
+        self,
+        verb: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        content_type: str = "application/json",
+        timeout: float | None = None,  # noqa: ASYNC109 - enforced by the HTTP client, which then frees the connection
+    ) -> bytes:
+        """Return the body of a 2xx answer. Raises ApiError for everything else, what the network does included."""
+        limit = aiohttp.ClientTimeout(total=timeout or self._timeouts[verb], sock_connect=CONNECT_TIMEOUT)
+        headers = {"Content-Type": content_type} if body is not None else {}
+        started = monotonic()
+        with _network_errors(verb, path):
+            async with await self._send(verb, path, query, body, headers, limit) as response:
+                answer = await response.read()
+        self._metrics.request_duration.labels(verb, self._host).observe(monotonic() - started)
+        return answer
+
+    @asynccontextmanager
+    async def stream(self, path: str, query: Mapping[str, str], *, deadline: float) -> AsyncIterator["Lines"]:
+        """Open a GET whose answer is lines without end; `deadline` seconds bound its whole life.
+
+        Raises ApiError, on entry and from the lines.
+        """
+        limit = aiohttp.ClientTimeout(total=deadline, sock_connect=CONNECT_TIMEOUT)
+        with _network_errors("GET", path):
+            response = await self._send("GET", path, query, None, {}, limit)
+        try:
+            yield Lines(response.content, path)
+        finally:
+            response.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    @property
+    def _host(self) -> str:
+        return self._connection.server.partition("://")[2]
+
+    async def _send(
+        self,
+        verb: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: bytes | None,
+        headers: dict[str, str],
+        limit: aiohttp.ClientTimeout,
+    ) -> aiohttp.ClientResponse:
+        """Return a response whose status is 2xx and whose body is unread."""
+        authorization = await self._connection.credentials.authorization()
+        if authorization:
+            headers["Authorization"] = authorization
+        try:
+            response = await self._opened().request(
+                verb,
+                URL(self._connection.server + path, encoded=True),
+                params=query,
+                data=body,
+                headers=headers,
+                timeout=limit,
+                allow_redirects=False,
+                proxy=self._connection.proxy,
+                server_hostname=self._connection.tls_server_name,
+            )
+        except Exception:
+            self._metrics.requests.labels("<error>", verb, self._host).inc()
+            raise
+        self._metrics.requests.labels(str(response.status), verb, self._host).inc()
+        if not 200 <= response.status < 300:
+            raise await _refused(response, verb, path)
+        return response
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(
+                limit=self._pool_size,
+                ssl=self._connection.tls or True,
+                socket_factory=_kept_alive,
+                keepalive_timeout=60,
+            )
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                # Nothing compressed: the server is near, and both sides save the work.
+                headers={
+                    "User-Agent": self._user_agent,
+                    "Accept": "application/json",
+                    "Accept-Encoding": "identity",
+                },
+                read_bufsize=READ_BUFFER,
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        return self._session
+
+
+@define
+class Lines:
+    """The lines of a streamed answer, in the batches in which they come. Iterate once."""
+
+    _content: aiohttp.StreamReader
+    _path: str
+    _rest: list[bytes] = field(factory=list)
+    _size: int = 0
+
+    def __aiter__(self) -> "Lines":
+        return self
+
+    async def __anext__(self) -> list[bytes]:
+        """Return the next complete lines, at least one. Raises ApiError, also for an end in the middle of a line."""
+        while True:
+            with _network_errors("GET", self._path):
+                chunk = await self._content.readany()
+            if not chunk:
+                if self._size:
+                    raise ConnectionFailed("cut in the middle of a line", verb="GET", path=self._path)
+                raise StopAsyncIteration
+            lines = self._split(chunk)
+            if lines:
+                return lines
+
+    def _split(self, chunk: bytes) -> list[bytes]:
+        first, *others = chunk.split(b"\n")
+        self._rest.append(first)
+        self._size += len(first)
+        if self._size > MAX_LINE:
+            raise UnexpectedResponse(f"a line of more than {MAX_LINE} bytes", verb="GET", path=self._path)
+        if not others:
+            return []
+        lines = [b"".join(self._rest), *others]
+        self._rest = [lines.pop()]
+        self._size = len(self._rest[0])
+        return [line for line in lines if line]
+
+
+async def _refused(response: aiohttp.ClientResponse, verb: str, path: str) -> ApiError:
+    """Read an error answer, whatever it is."""
+    async with response:
+        text = await response.content.read(64 * 1024)
+    retry_after = _seconds(response.headers.get("Retry-After"))
+    try:
+        body: Any = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        body = None
+    if isinstance(body, dict) and body.get("kind") == "Status":
+        return from_status(body, code=response.status, verb=verb, path=path, retry_after=retry_after)
+    return from_text(
+        text.decode(errors="replace"), status=response.status, verb=verb, path=path, retry_after=retry_after
+    )
+
+
+def _seconds(header: str | None) -> float | None:
+    """Parse Retry-After in its numeric form, the only one that the API server sends."""
+    return float(header) if header is not None and header.isdecimal() else None
+
+
+@contextmanager
+def _network_errors(verb: str, path: str) -> Iterator[None]:
+    try:
+        yield
+    except TimeoutError as error:
+        raise RequestTimeout("no answer in time", verb=verb, path=path) from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise ConnectionFailed(str(error) or type(error).__name__, verb=verb, path=path) from error
+
+
+def _kept_alive(address: Any) -> socket.socket:
+    """Make a socket that notices a dead peer (aiohttp's socket_factory)."""
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family, kind, protocol)
+    made.setblocking(False)
+    for level, option, value in _KEEPALIVE:
+        made.setsockopt(level, option, value)
+    return made
