@@ -12,9 +12,11 @@ from pathlib import Path
 
 from hack.image_build.builder import Builder, BuiltImage
 from hack.image_build.errors import BuildError
-from hack.image_build.host import install_programs, require_root
-from hack.image_build.progress import Progress
+from hack.image_build.host import PACKAGES, require_root
 from hack.image_build.targets import TARGETS, Target
+from hack.lab.errors import LabError
+from hack.lab.packages import Apt
+from hack.lab.progress import Progress
 
 ROOT = Path(__file__).resolve().parents[2]
 MEGABYTE = 1_000_000
@@ -88,7 +90,7 @@ def as_table(built: Sequence[BuiltImage]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Build, load and report; return the exit status."""
     options = parse(arguments)
-    progress = Progress()
+    progress = Progress("hack/images")
     cache = cache_directory()
     os.umask(0o022)  # files of images are readable whoever builds them
     try:
@@ -96,11 +98,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cache.mkdir(parents=True, exist_ok=True)
         with (cache / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            install_programs(progress, cache / "logs")
+            Apt(progress).ensure(PACKAGES)
             built = Builder(ROOT, cache, options.base, progress).build(selected(options))
         if options.load:
             load(built, options.load, progress)
-    except (BuildError, OSError) as error:
+    except (BuildError, LabError, OSError) as error:
         print(f"hack/images: {error}", file=sys.stderr)
         return 1
     print(as_json(built) if options.json else as_table(built))

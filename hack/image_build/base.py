@@ -6,7 +6,8 @@ import tempfile
 from pathlib import Path
 
 from hack.image_build.buildah import Buildah
-from hack.image_build.progress import Progress, run
+from hack.image_build.logged import run
+from hack.lab.progress import Progress
 
 SUITE = "bookworm"
 SOURCES = f"""\

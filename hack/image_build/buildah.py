@@ -2,14 +2,17 @@
 
 import re
 import subprocess
+import textwrap
 from pathlib import Path
 
 from hack.image_build.errors import BuildError
 from hack.image_build.host import BuilderFiles
-from hack.image_build.progress import Progress, run
+from hack.image_build.logged import run
+from hack.lab.progress import Progress
 
 # The steps that take time.
 STEP = re.compile(r"(?:\[\d+/\d+\] )?STEP \d+/\d+: (?P<text>(?:RUN|COPY --from) .*)")
+STEP_LENGTH = 80
 # buildah leaves its storage mounted; in a mount namespace of its own that ends with it.
 ALONE = ("unshare", "--mount")
 # The quickest first; overlay is refused where the cache itself lies on an overlay.
@@ -76,7 +79,8 @@ class Buildah:
 
         def show_step(line: str) -> None:
             if match := STEP.match(line):
-                progress.say(f"{target}: {' '.join(match['text'].split())}")
+                step = textwrap.shorten(match["text"], STEP_LENGTH, placeholder=" …")
+                progress.say(f"{target}: {step}")
 
         run(
             f"building the image {target}",

@@ -1,5 +1,6 @@
 """From the tree as it is to image archives, building only what has changed."""
 
+import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,8 +10,8 @@ from hack.image_build.archive import add_name
 from hack.image_build.base import base_image, build_base
 from hack.image_build.buildah import Buildah
 from hack.image_build.host import collect_builder_files
-from hack.image_build.progress import Progress
 from hack.image_build.targets import Target, content_key
+from hack.lab.progress import Progress
 
 # The tag that always means the newest build.
 DEVELOPMENT_TAG = "dev"
@@ -78,8 +79,9 @@ class Builder:
         buildah = Buildah(self._cache)
         if self._own_base and not buildah.exists(self._base):
             build_base(self._base, buildah, self._cache, self._progress)
-        files = collect_builder_files(self._cache / "builder-files")
-        buildah.build(self._root, target.name, self._base, image, files, self._progress)
+        with tempfile.TemporaryDirectory(prefix="builder-", dir=self._cache) as directory:
+            files = collect_builder_files(Path(directory))
+            buildah.build(self._root, target.name, self._base, image, files, self._progress)
         self._progress.say(f"{target.name}: writing the archive")
         exported, named = archive.with_suffix(".exported"), archive.with_suffix(".named")
         for leftover in (exported, named):

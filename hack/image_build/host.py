@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hack.image_build.errors import BuildError
-from hack.image_build.progress import Progress, run
+from hack.lab.packages import Package
 
-# Program to Debian package.
-PROGRAMS = {"buildah": "buildah", "debootstrap": "debootstrap", "unshare": "util-linux"}
+PACKAGES = (
+    Package("buildah", "buildah"),
+    Package("debootstrap", "debootstrap"),
+    Package("util-linux", "unshare"),
+)
 # Where build steps find the machine's files, which are mounted and never become part of an image.
 MOUNT_POINT = "/run/builder"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -19,28 +22,6 @@ def require_root() -> None:
     """Raise BuildError unless we are root: debootstrap and buildah's chroot isolation need it."""
     if os.geteuid() != 0:
         raise BuildError("needs root (debootstrap and buildah change roots): run it with sudo")
-
-
-def install_programs(progress: Progress, logs: Path) -> None:
-    """Install what is missing of PROGRAMS with apt-get."""
-    missing = [package for program, package in PROGRAMS.items() if shutil.which(program) is None]
-    if not missing:
-        return
-    if shutil.which("apt-get") is None:
-        raise BuildError(
-            f"needs {' '.join(missing)}, and there is no apt-get to install them: install them and run again"
-        )
-    progress.say(f"installing {' '.join(missing)}")
-    # Another program may hold the lock of the package database for a while.
-    apt = ["apt-get", "-o", "DPkg::Lock::Timeout=300"]
-    environment = {"DEBIAN_FRONTEND": "noninteractive"}
-    run("apt-get update", [*apt, "update"], logs / "apt-update.log", environment=environment)
-    run(
-        "apt-get install",
-        [*apt, "install", "--yes", "--no-install-recommends", *missing],
-        logs / "apt-install.log",
-        environment=environment,
-    )
 
 
 @dataclass(frozen=True)
@@ -59,7 +40,7 @@ class BuilderFiles:
 
 
 def collect_builder_files(directory: Path) -> BuilderFiles:
-    """Copy this machine's certificates, pip and npm configuration (each if it has one) into `directory`."""
+    """Copy this machine's certificates, pip and npm configuration, each if it has one, into `directory`."""
     sources = {
         "ca-certificates.crt": (CERTIFICATES, ("PIP_CERT", "NODE_EXTRA_CA_CERTS")),
         "pip.conf": (Path(os.environ.get("PIP_CONFIG_FILE", "/etc/pip.conf")), ("PIP_CONFIG_FILE",)),
@@ -68,8 +49,6 @@ def collect_builder_files(directory: Path) -> BuilderFiles:
             ("NPM_CONFIG_USERCONFIG",),
         ),
     }
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True, mode=0o700)
     arguments: list[tuple[str, str]] = []
     for name, (source, variables) in sources.items():
         if source.is_file():
