@@ -160,6 +160,8 @@ class Catalog:
                 f"--kubeconfig={self._kubeconfig('kwok')}",
                 f"--config={self.layout.etc}/kwok.json",
                 "--manage-all-nodes=true",
+                f"--node-ip={NODE_ADDRESS}",
+                "--cidr=10.128.0.1/10",
                 "--server-address=127.0.0.1:10247",
             ),
         )

@@ -55,8 +55,11 @@ def kubelet(layout: Layout, pki: Pki) -> str:
     )
 
 
-def containerd(layout: Layout) -> str:
-    """The configuration of containerd (version 2), apart from a containerd of the machine in every path."""
+def containerd(layout: Layout, *, lower_oom_scores: bool) -> str:
+    """The configuration of containerd (version 2), apart from a containerd of the machine in every path.
+
+    `lower_oom_scores` says whether this machine lets root do that; where not, runc would fail on every pod.
+    """
     return f"""\
 version = 2
 root = "{layout.data}/containerd"
@@ -69,6 +72,7 @@ state = "{layout.containerd_state}"
   sandbox_image = "{PAUSE_IMAGE}"
   disable_apparmor = true
   disable_tcp_service = true
+  restrict_oom_score_adj = {"false" if lower_oom_scores else "true"}
   netns_mounts_under_state_dir = true
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "{CNI_PROGRAMS}"

@@ -12,6 +12,7 @@ from hack.lab.record import Record
 from hack.lab.stages import kwok_configuration
 
 CNI_RESULTS = Path("/var/lib/cni/results")
+CAP_SYS_RESOURCE = 24  # linux/capability.h
 CONTAINER_LOG_LINKS = Path("/var/log/containers")
 
 
@@ -54,7 +55,9 @@ class Preparation:
             (etc / "kwok.json").write_text(kwok_configuration())
         if nodes is Nodes.REAL:
             (etc / "kubelet.json").write_text(configs.kubelet(self.layout, self.pki))
-            (etc / "containerd.toml").write_text(configs.containerd(self.layout))
+            (etc / "containerd.toml").write_text(
+                configs.containerd(self.layout, lower_oom_scores=may_lower_oom_scores())
+            )
             (etc / "cni/10-lab.conflist").write_text(configs.cni(self.layout))
             (etc / "Corefile").write_text(configs.corefile(self.layout))
 
@@ -63,6 +66,13 @@ class Preparation:
         (self.layout.bin / "kubectl").symlink_to(record.programs["kubernetes"])
         if helm := record.programs.get("helm"):
             (self.layout.bin / "helm").symlink_to(helm)
+
+
+def may_lower_oom_scores() -> bool:
+    """Whether this process has CAP_SYS_RESOURCE; root in a container or a sandbox may not."""
+    status = Path("/proc/self/status").read_text()
+    effective = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:"))
+    return bool(int(effective, 16) >> CAP_SYS_RESOURCE & 1)
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -73,9 +73,14 @@ def kwok_configuration() -> str:
     deleted = _stage(
         "pod-deleted",
         [{"key": ".metadata.deletionTimestamp", "operator": "Exists"}],
-        {"finalizers": {"empty": True}, "delete": True},
+        {"delete": True},
     )
-    return "\n---\n".join(json.dumps(stage, indent=1) for stage in (running, deleted))
+    options = {
+        "apiVersion": "config.kwok.x-k8s.io/v1alpha1",
+        "kind": "KwokConfiguration",
+        "options": {"podPlayStageParallelism": 16},
+    }
+    return "\n---\n".join(json.dumps(document, indent=1) for document in (options, running, deleted))
 
 
 def _stage(name: str, expressions: list[dict[str, str]], following: dict[str, Any]) -> dict[str, Any]:
