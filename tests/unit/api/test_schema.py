@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,12 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gastown_operator.api.crd import definition
-from gastown_operator.api.fields import field_schema, json_name
 from gastown_operator.api.kinds import KINDS, Kind
 from gastown_operator.api.podspec import REPOSITORY_PATTERN
 from gastown_operator.api.schema import Schema
+from tests.apiserver.schemas import VERSIONS, older, ours, root, walk
 
-OLDER = Path(__file__).parents[2] / "apiserver/older_crds"
 OLDER_REPOSITORY_PATTERN = r"^(git@[a-zA-Z0-9._-]+:|https?://[a-zA-Z0-9._-]+/)[a-zA-Z0-9._/-]+(\.git)?$"
 LIMITS_FROM_ABOVE = ("maximum", "maxLength", "maxItems", "maxProperties")
 LIMITS_FROM_BELOW = ("minimum", "minLength", "minItems", "minProperties")
@@ -30,27 +28,7 @@ DEFAULTED_BY_THE_RIG = {
 }
 
 by_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.resource.plural)
-by_version = pytest.mark.parametrize("version", ["0.3.2", "0.4.2"])
-
-
-def root(crd: Schema) -> Schema:
-    schema: Schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    return schema
-
-
-def older(kind: Kind, version: str) -> Schema:
-    crd: Schema = yaml.safe_load((OLDER / version / f"{kind.resource.plural}.yaml").read_text())
-    return crd
-
-
-def walk(schema: Schema, path: str) -> Iterator[tuple[str, Schema]]:
-    yield path, schema
-    for name, child in schema.get("properties", {}).items():
-        yield from walk(child, f"{path}.{name}".lstrip("."))
-    if "items" in schema:
-        yield from walk(schema["items"], f"{path}[]")
-    if isinstance(schema.get("additionalProperties"), dict):
-        yield from walk(schema["additionalProperties"], f"{path}{{}}")
+by_version = pytest.mark.parametrize("version", VERSIONS)
 
 
 def tightenings(path: str, old: Schema, new: Schema) -> Iterator[str]:
@@ -124,17 +102,6 @@ def test_names_and_scopes_are_those_of_the_older_operator(kind: Kind) -> None:
     before, now = older(kind, "0.4.2")["spec"], definition(kind)["spec"]
     assert (before["scope"], before["group"]) == (now["scope"], now["group"])
     assert before["names"].items() <= now["names"].items()
-
-
-def ours(model: Any, schema: Schema, path: str) -> Iterator[tuple[str, Schema]]:
-    """Yield the schemas of the fields that the older operator did not have, and of what is below them."""
-    for attribute in model.__attrs_attrs__:
-        name = json_name(attribute)
-        child = schema["properties"][name]
-        if not field_schema(attribute.metadata).older:
-            yield from walk(child, f"{path}.{name}")
-        elif hasattr(attribute.type, "__attrs_attrs__"):
-            yield from ours(attribute.type, child, f"{path}.{name}")
 
 
 @by_kind

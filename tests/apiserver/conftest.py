@@ -1,0 +1,67 @@
+"""Fixtures for tests against a real API server.
+
+Run them with `hack/cluster up --nodes none --name apiserver` and
+`hack/cluster exec --name apiserver -- .venv/bin/pytest tests/apiserver`.
+"""
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from gastown_operator.api.core import NAMESPACE
+from gastown_operator.api.crd import definition
+from gastown_operator.api.kinds import KINDS
+from gastown_operator.api.schema import Schema
+from tests.apiserver.client import CRDS, Client, await_served
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.apiserver)
+
+
+@pytest.fixture(scope="session")
+def client() -> Iterator[Client]:
+    """A client of the cluster that KUBECONFIG names."""
+    if not os.environ.get("KUBECONFIG"):
+        pytest.exit(
+            "KUBECONFIG is not set: run `hack/cluster exec --name apiserver -- .venv/bin/pytest tests/apiserver`",
+            4,
+        )
+    with subprocess.Popen(["kubectl", "proxy", "--port=0"], stdout=subprocess.PIPE, text=True) as proxy:
+        try:
+            assert proxy.stdout is not None
+            line = proxy.stdout.readline()
+            match = re.search(r":(\d+)\s*$", line)
+            assert match, f"kubectl proxy did not start: {line!r}"
+            yield Client(int(match[1]))
+        finally:
+            proxy.terminate()
+
+
+@pytest.fixture(scope="session")
+def crds(client: Client) -> list[Schema]:
+    """Our CustomResourceDefinitions, applied and served."""
+    definitions = [definition(kind) for kind in KINDS]
+    for crd in definitions:
+        client.apply(f"{CRDS}/{crd['metadata']['name']}", crd)
+    for crd in definitions:
+        await_served(client, crd)
+    return definitions
+
+
+@pytest.fixture
+def namespace(client: Client) -> Iterator[str]:
+    """A namespace of the test's own."""
+    name = f"test-{uuid4().hex[:12]}"
+    client.create(NAMESPACE, {"metadata": {"name": name}}).object()
+    yield name
+    client.request("DELETE", NAMESPACE.path(name=name)).object()
