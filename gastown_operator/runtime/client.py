@@ -227,7 +227,10 @@ class Client:
             sleep=self._clock.sleep,
             reraise=True,
         )
-        return await retrying(call)
+        async for attempt in retrying:
+            with attempt:
+                return await call()
+        raise AssertionError("tenacity ends by returning or raising")
 
     def _pause(self, state: RetryCallState) -> float:
         """Wait what the server asked for, else exponentially with full jitter."""

@@ -157,7 +157,7 @@ class WorkQueue:
         """Let delays end, with one timer for all of them. Returns when the queue is shut down."""
         while not self._closed:
             self._rescheduled = anyio.Event()
-            wait = self._release_due()
+            wait = self.release_due()
             with self._clock.deadline(wait):
                 await self._rescheduled.wait()
 
@@ -225,7 +225,7 @@ class WorkQueue:
         heappush(lane.ready, (-item.priority, item.sequence, request))
         lane.wake_one()
 
-    def _release_due(self) -> float | None:
+    def release_due(self) -> float | None:
         """Make ready what is due; return the seconds until something is, or None."""
         now = self._clock.monotonic()
         while self._delayed:
