@@ -12,6 +12,20 @@ from hack.lab.netns import NetworkNamespace
 from hack.lab.pki import Pki
 
 
+def answers(netns: NetworkNamespace, port: int, path: str) -> bool:
+    """Whether a program inside says 200 on this port of its loopback address."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        with netns.entered():
+            connection.connect()
+        connection.request("GET", path)
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
 class ApiError(LabError):
     """The apiserver could not be reached, or refused."""
 

@@ -56,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     verb("down", "end the cluster and remove every trace of it")
     verb("status", "show its components and nodes; exit status 1 if it is not ready")
     run = verb("exec", "run a command where the cluster can be reached, with KUBECONFIG and PATH set")
-    run.add_argument("command", nargs="+", metavar="CMD", help="after `--`")
+    run.add_argument("command", nargs="*", metavar="-- CMD", help="the command and its arguments, after `--`")
     verb("kubeconfig", "print the path of the administrator's kubeconfig (for use inside `exec`)")
     verb("load", "load an image archive into the node").add_argument(
         "archive", type=Path, metavar="IMAGE_TAR"
@@ -67,9 +67,25 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The options; what follows the first `--` is the command of `exec`, whatever it looks like."""
+    words = list(arguments)
+    end = words.index("--") if "--" in words else len(words)
+    top = parser()
+    options = top.parse_args(words[:end])
+    command = words[end + 1 :]
+    if options.verb == "exec":
+        options.command += command
+        if not options.command:
+            top.error("exec needs a command: hack/cluster exec -- CMD")
+    elif command:
+        top.error(f"{options.verb} takes no command: {' '.join(command)}")
+    return options
+
+
 def main(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> int:
     """Run one command; returns the exit status, 2 for a situation that the user has to resolve."""
-    options = parser().parse_args(arguments)
+    options = parse(arguments)
     progress = Progress()
     try:
         provider = _provider(options, environment, progress)

@@ -4,13 +4,13 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hack.lab import locks, mounts, process
 from hack.lab.api import Api, ApiError
 from hack.lab.cgroups import Cgroup
-from hack.lab.components import Catalog, Component, Programs
+from hack.lab.components import SERVERS, Catalog, Component, Programs
 from hack.lab.errors import LabError, NotReadyError
 from hack.lab.layout import Layout
 from hack.lab.netns import NetworkNamespace
@@ -82,6 +82,13 @@ class Cluster:
         except ApiError:
             return False
 
+    def nodes(self) -> dict[str, bool]:
+        """Each node's name, and whether it is Ready; none where the apiserver does not answer."""
+        try:
+            return Workers(self.layout, self.api).nodes()
+        except ApiError:
+            return {}
+
     def up(self, spec: Spec, programs: Programs) -> None:
         """Start what is missing; what cannot be continued is taken down first."""
         with self._locked():
@@ -96,10 +103,8 @@ class Cluster:
             ):
                 self._sweep()
                 record = self._prepared(Record(spec, process.boot_id(), programs))
-            elif missing := self.missing(record):
-                self.progress.say(
-                    f"repairing: {', '.join(component.name for component in missing)} had ended"
-                )
+            else:
+                record = self._repaired(record, programs)
             self.cgroup.create()
             self._start(record)
 
@@ -113,6 +118,17 @@ class Cluster:
             self._sweep()
             self.layout.lock.unlink()
 
+    def _repaired(self, record: Record, programs: Programs) -> Record:
+        """Ready to start what is missing: with the programs of now, as the cache may have been emptied."""
+        missing = ", ".join(component.name for component in self.missing(record))
+        self.progress.say(
+            f"repairing: {missing} had ended" if missing else "repairing: it runs, but is not ready"
+        )
+        record = replace(record, programs=programs)
+        Preparation(self.layout, self.netns, self.pki).link_programs(record)
+        record.save(self.layout.record)
+        return record
+
     def _prepared(self, record: Record) -> Record:
         free = shutil.disk_usage(self.layout.data_root.parent).free
         if free < DISK_NEEDED:
@@ -123,15 +139,17 @@ class Cluster:
         return prepared
 
     def _start(self, record: Record) -> None:
-        """Start the apiserver and its store, and when that is ready all the others at once."""
+        """Start the servers, and when they answer all their clients at once."""
         components = self.components(record)
-        servers, clients = components[:2], components[2:]
+        servers = [component for component in components if component.name in SERVERS]
         self.progress.say(f"starting {', '.join(component.name for component in components)}")
         for component in servers:
             self.supervisor.start(component)
-        self._wait("the apiserver", self.api.ready, servers)
         workers = Workers(self.layout, self.api)
-        for component in clients:
+        workers.provide_images(record, lambda what, condition: self._wait(what, condition, servers))
+        self._wait("the apiserver", self.api.ready, servers)
+        workers.grant_rights(record)
+        for component in components:
             self.supervisor.start(component)
         self._wait("the default service account", self._has_default_account, components)
         workers.set_up(record, lambda what, condition: self._wait(what, condition, components))
@@ -162,7 +180,8 @@ class Cluster:
         mounts.unmount_below([self.layout.run, self.layout.data])
         self.cgroup.remove()
         for directory in (self.layout.run, self.layout.data):
-            shutil.rmtree(directory, ignore_errors=False) if directory.exists() else None
+            if directory.exists():
+                shutil.rmtree(directory)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -68,24 +68,23 @@ class LabCommands:
         return 0
 
     def _status(self) -> int:
-        record = Cluster.at(self.layout, self.progress).record()
+        cluster = Cluster.at(self.layout, self.progress)
+        record = cluster.record()
         if not record:
             print(f"cluster {self.layout.name}: none")
             return 1
-        cluster = Cluster.at(self.layout, self.progress)
-        ready = True
         print(f"cluster {self.layout.name}: {record.spec}")
         for component in cluster.components(record):
             found = cluster.supervisor.running(component.name)
-            ready = ready and found is not None
-            state = (
-                f"running  pid {found.pid:<8} {found.age:8.0f} s"
-                if found
-                else "ended    see `hack/cluster logs`"
-            )
-            print(f"  {component.name:<24} {state}")
-        ready = ready and cluster.ready(record)
-        print(f"  {'ready' if ready else 'NOT READY: run `hack/cluster up` to repair it'}")
+            print(f"  {component.name:<24} {f'pid {found.pid:<8} {found.age:8.0f} s' if found else 'ended'}")
+        for name, node_ready in cluster.nodes().items():
+            print(f"  node {name:<19} {'Ready' if node_ready else 'NotReady'}")
+        ready = record.prepared and not cluster.missing(record) and cluster.ready(record)
+        print(
+            "  ready"
+            if ready
+            else f"  NOT READY: run `hack/cluster up {record.spec} --name {self.layout.name}`"
+        )
         return 0 if ready else 1
 
     def _exec(self, command: list[str]) -> int:

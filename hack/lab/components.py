@@ -20,6 +20,10 @@ class Nodes(StrEnum):
     """No node: pods stay Pending."""
 
 
+# What the other components cannot start without.
+SERVERS = frozenset({"etcd", "kube-apiserver", "containerd"})
+
+
 @dataclass(frozen=True)
 class Component:
     """One long-running program of the cluster."""
@@ -41,7 +45,7 @@ class Catalog:
     programs: Programs
 
     def components(self, nodes: Nodes) -> list[Component]:
-        """What a cluster with such nodes consists of, in the order of starting: etcd and the apiserver come first."""
+        """What a cluster with such nodes consists of, in the order of starting."""
         always = [self._etcd(), self._apiserver(), self._controller_manager()]
         if nodes is Nodes.NONE:
             return always
@@ -108,6 +112,7 @@ class Catalog:
             f"--cluster-signing-cert-file={pki.certificate('ca')}",
             f"--cluster-signing-key-file={pki.key('ca')}",
             "--use-service-account-credentials",
+            f"--flex-volume-plugin-dir={self.layout.data}/volume-plugins",
             "--kube-api-qps=500",
             "--kube-api-burst=1000",
         )

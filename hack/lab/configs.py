@@ -81,6 +81,7 @@ state = "{layout.containerd_state}"
     runtime_type = "io.containerd.runc.v2"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
       SystemdCgroup = false
+      Root = "{layout.run}/runc"
 
 [plugins."io.containerd.internal.v1.opt"]
   path = "{layout.data}/opt"

@@ -18,23 +18,27 @@ def held(path: Path, waiting: Callable[[], None], seconds: float) -> Iterator[in
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + seconds
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    while (descriptor := _taken(path)) is None:
+        if time.monotonic() > deadline:
+            raise LabError(
+                f"{path} has been locked for {seconds:.0f} s: another hack/cluster works; end it or wait"
+            )
+        waiting()
+        time.sleep(0.2)
     try:
-        while not _taken(descriptor):
-            if time.monotonic() > deadline:
-                raise LabError(
-                    f"{path} has been locked for {seconds:.0f} s: another hack/cluster works; end it or wait"
-                )
-            waiting()
-            time.sleep(0.2)
         yield descriptor
     finally:
         os.close(descriptor)
 
 
-def _taken(descriptor: int) -> bool:
+def _taken(path: Path) -> int | None:
+    """The locked file's descriptor; None if another has the lock, or removed the file just before letting it go."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        if path.stat().st_ino == os.fstat(descriptor).st_ino:
+            return descriptor
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(descriptor)
+    return None

@@ -42,7 +42,7 @@ class Preparation:
         self.netns.create()
         self.pki.create()
         self._write_configuration(record.spec.nodes)
-        self._link_programs(record)
+        self.link_programs(record)
         return replace(record, prepared=True)
 
     def _write_configuration(self, nodes: Nodes) -> None:
@@ -61,11 +61,13 @@ class Preparation:
             (etc / "cni/10-lab.conflist").write_text(configs.cni(self.layout))
             (etc / "Corefile").write_text(configs.corefile(self.layout))
 
-    def _link_programs(self, record: Record) -> None:
-        """The one binary goes by the name that it is called by."""
-        (self.layout.bin / "kubectl").symlink_to(record.programs["kubernetes"])
-        if helm := record.programs.get("helm"):
-            (self.layout.bin / "helm").symlink_to(helm)
+    def link_programs(self, record: Record) -> None:
+        """Make what `exec` finds on PATH; the one binary goes by the name that it is called by."""
+        for name, program in (("kubectl", "kubernetes"), ("helm", "helm")):
+            link = self.layout.bin / name
+            link.unlink(missing_ok=True)
+            if program in record.programs:
+                link.symlink_to(record.programs[program])
 
 
 def may_lower_oom_scores() -> bool:

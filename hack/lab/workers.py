@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hack.lab import stages
-from hack.lab.api import Api
+from hack.lab.api import Api, answers
 from hack.lab.components import Nodes
 from hack.lab.images import Images
 from hack.lab.layout import DNS_ADDRESS, NODE_ADDRESS, NODE_NAME, Layout
@@ -16,6 +16,9 @@ Wait = Callable[[str, Callable[[], bool]], None]
 _RBAC = "/apis/rbac.authorization.k8s.io/v1"
 _LABELS = {"k8s-app": "kube-dns", "kubernetes.io/name": "CoreDNS"}
 
+# Port and path of what says that CoreDNS and kube-proxy have read what they serve.
+_SERVED = ((8181, "/ready"), (10256, "/healthz"))
+
 
 @dataclass(frozen=True)
 class Workers:
@@ -25,39 +28,43 @@ class Workers:
     api: Api
 
     def ready(self, spec: Spec) -> bool:
-        """Whether as many nodes are Ready as there should be."""
+        """Whether every node that there should be is Ready, and names and services are served on a real one."""
         wanted = {
             Nodes.REAL: {NODE_NAME},
             Nodes.KWOK: {node["metadata"]["name"] for node in stages.fake_nodes()},
         }
-        return wanted.get(spec.nodes, set()) <= self._ready_nodes()
+        served = spec.nodes is not Nodes.REAL or all(answers(self.api.netns, *check) for check in _SERVED)
+        return served and wanted.get(spec.nodes, set()) <= self._ready_nodes()
+
+    def provide_images(self, record: Record, wait: Wait) -> None:
+        """Wait for containerd, and give it the image that every pod needs."""
+        if record.spec.nodes is Nodes.REAL:
+            images = Images(self.layout)
+            wait("containerd", images.serving)
+            images.load_pause(record.programs["pause"])
 
     def set_up(self, record: Record, wait: Wait) -> None:
         """Give the cluster what its kind of nodes needs, and wait until they are Ready."""
         if record.spec.nodes is Nodes.REAL:
-            self._set_up_real(record, wait)
+            for path, manifest in dns_manifests():
+                self.api.apply(path, manifest)
         elif record.spec.nodes is Nodes.KWOK:
-            self._set_up_fake()
+            for node in stages.fake_nodes():
+                self.api.apply("/api/v1/nodes", node)
+                self.api.apply("/api/v1/nodes", node, "/status")
         wait("a node", lambda: self.ready(record.spec))
 
-    def _set_up_real(self, record: Record, wait: Wait) -> None:
-        images = Images(self.layout)
-        wait("containerd", images.serving)
-        images.load_pause(record.programs["pause"])
-        for path, manifest in dns_manifests():
-            self.api.apply(path, manifest)
-
-    def _set_up_fake(self) -> None:
-        for node in stages.fake_nodes():
-            self.api.apply("/api/v1/nodes", node)
-            self.api.apply("/api/v1/nodes", node, "/status")
-
     def _ready_nodes(self) -> set[str]:
+        return {name for name, ready in self.nodes().items() if ready}
+
+    def nodes(self) -> dict[str, bool]:
+        """Each node's name, and whether it is Ready."""
         return {
-            node["metadata"]["name"]
+            node["metadata"]["name"]: any(
+                condition["type"] == "Ready" and condition["status"] == "True"
+                for condition in node["status"].get("conditions", [])
+            )
             for node in self.api.get("/api/v1/nodes")["items"]
-            for condition in node["status"].get("conditions", [])
-            if condition["type"] == "Ready" and condition["status"] == "True"
         }
 
 
