@@ -13,6 +13,11 @@ POLECAT: Final = "gastown.io/polecat"
 BEAD: Final = "gastown.io/bead"
 CONVOY: Final = "gastown.io/convoy"
 
+AGENT: Final = "gastown.io/agent"
+"""Annotations of a polecat's pod: what it was built with, so that the status says what runs, not what the spec says by now."""
+BRANCH: Final = "gastown.io/branch"
+MODEL: Final = "gastown.io/model"
+
 OPERATOR: Final = "gastown-operator"
 """The value of `app.kubernetes.io/name` and of `managed-by`."""
 

@@ -53,6 +53,11 @@ class Watch(Generic[T]):
         return frozenset(self.map(event))
 
 
+def _as_tuple(watches: Iterable[Watch[Any]]) -> tuple[Watch[Any], ...]:
+    """Freeze the watches; mypy cannot type the class `tuple` itself as a converter."""
+    return tuple(watches)
+
+
 @frozen
 class Controller:
     """A named reconciler with its watches. The first watch should be that of its own kind.
@@ -62,7 +67,7 @@ class Controller:
 
     name: str = field(validator=matches_re(r"[a-z]([-a-z0-9]*[a-z0-9])?"))
     reconciler: Reconciler
-    watches: Sequence[Watch[Any]] = field(converter=tuple)
+    watches: Sequence[Watch[Any]] = field(converter=_as_tuple)
     concurrency: int = field(default=4, validator=ge(1))
     reconcile_deadline: float | None = 60.0
 

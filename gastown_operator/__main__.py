@@ -1,0 +1,114 @@
+"""The operator's command line."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+import anyio
+
+from gastown_operator import __version__
+from gastown_operator.controllers.metrics import PolecatCollector
+from gastown_operator.controllers.polecat import reconciler as polecat
+from gastown_operator.controllers.rig import reconciler as rig
+from gastown_operator.controllers.settings import OperatorSettings
+from gastown_operator.runtime.clock import SystemClock
+from gastown_operator.runtime.configuration import load_connection
+from gastown_operator.runtime.errors import ConfigurationError
+from gastown_operator.runtime.logs import configure_logging
+from gastown_operator.runtime.manager import Manager, Options
+from gastown_operator.runtime.server import Address
+
+FIELD_OWNER = "gastown"
+logger = logging.getLogger(__name__)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gastown-operator",
+        description="Runs Gas Town's coding agents as Pods. Reads the cluster from the pod it runs in, or from KUBECONFIG.",
+    )
+    parser.add_argument("--workload-image", required=True, help="image with clone and keeper")
+    parser.add_argument(
+        "--agent-image", default="", help="image with the agents (default: the workload image)"
+    )
+    parser.add_argument(
+        "--sidecars",
+        choices=["native", "container"],
+        default="native",
+        help="native: init containers that restart (Kubernetes 1.29 and later); container: ordinary ones (default: native)",
+    )
+    parser.add_argument(
+        "--platform",
+        choices=["kubernetes", "openshift"],
+        default="kubernetes",
+        help="openshift: leave user and group ids to the platform (default: kubernetes)",
+    )
+    parser.add_argument(
+        "--pod-start-timeout",
+        type=float,
+        default=300.0,
+        metavar="SECONDS",
+        help="delete a pod whose containers cannot start after this time (default: 300)",
+    )
+    parser.add_argument(
+        "--namespaces",
+        default="",
+        metavar="A,B",
+        help="watch Polecats and Pods in these namespaces only (default: all)",
+    )
+    parser.add_argument("--metrics-bind-address", default=":8080", help='where /metrics is; "0" for nowhere')
+    parser.add_argument(
+        "--health-probe-bind-address", default=":8081", help='where /healthz and /readyz are; "0" for nowhere'
+    )
+    parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"], default="info")
+    parser.add_argument("--version", action="version", version=__version__)
+    return parser
+
+
+def _settings(arguments: argparse.Namespace) -> OperatorSettings:
+    return OperatorSettings(
+        workload_image=arguments.workload_image,
+        agent_image=arguments.agent_image or arguments.workload_image,
+        native_sidecars=arguments.sidecars == "native",
+        run_as_user=None if arguments.platform == "openshift" else OperatorSettings.run_as_user,
+        start_timeout=arguments.pod_start_timeout,
+    )
+
+
+async def run(arguments: argparse.Namespace) -> None:
+    """Run the operator until it is told to stop.
+
+    Raises:
+        ConfigurationError: the cluster's configuration, or an address, cannot be used.
+    """
+    clock = SystemClock()
+    options = Options(
+        name=FIELD_OWNER,
+        user_agent=f"gastown-operator/{__version__}",
+        namespaces=tuple(name for name in arguments.namespaces.split(",") if name),
+        metrics_address=Address.parse(arguments.metrics_bind_address),
+        health_address=Address.parse(arguments.health_probe_bind_address),
+    )
+    manager = Manager(await load_connection(clock=clock), options, clock)
+    admission = polecat.register(manager, _settings(arguments), clock)
+    rig.register(manager, clock)
+    manager.registry.register(PolecatCollector(admission))
+    logger.info("starting %s", __version__)
+    await manager.run()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status of the program: 0 after an orderly stop, 1 when it could not start."""
+    arguments = _parser().parse_args(argv)
+    configure_logging(arguments.log_level)
+    try:
+        anyio.run(run, arguments)
+    except ConfigurationError as error:
+        print(f"gastown-operator: {error}", file=sys.stderr)  # noqa: T201 - one line for whoever started it
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

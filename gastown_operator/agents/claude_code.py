@@ -1,0 +1,72 @@
+"""Claude Code, headless. What the program does was measured with 2.1.197."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from attrs import frozen
+
+from gastown_operator.agents.launch import (
+    AgentConfigError,
+    Launch,
+    LaunchRequest,
+    from_secret,
+    given_environment,
+    variable,
+)
+from gastown_operator.api.agentconfig import Provider
+
+#: The prompt comes on standard input: as an argument after the variadic `--disallowedTools` it would be taken for a tool.
+#: The two tools reach hosts other than the provider's. The container is the sandbox, so permissions are not asked for.
+_COMMAND: Final[Sequence[str]] = (
+    "claude",
+    "--print",
+    "--disallowedTools",
+    "WebFetch",
+    "WebSearch",
+    "--dangerously-skip-permissions",
+    "--output-format",
+    "stream-json",
+    "--verbose",  # stream-json without it is an error
+)
+_ENVIRONMENT: Final[Mapping[str, str]] = {
+    # Alone stops all traffic but the model's: telemetry, updates, feature flags.
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    # The default of 10 retries a refused key for three minutes.
+    "CLAUDE_CODE_MAX_RETRIES": "3",
+    "API_TIMEOUT_MS": "120000",
+}
+
+
+@frozen
+class ClaudeCode:
+    """Runs `claude --print`. It speaks the Anthropic Messages API only, whatever stands behind the endpoint."""
+
+    def launch(self, request: LaunchRequest) -> Launch:
+        """Return the container's image, command and environment. Raises AgentConfigError."""
+        config = request.config
+        if config.chosen_provider not in (None, Provider.ANTHROPIC) and not request.endpoint:
+            raise AgentConfigError(
+                "EndpointMissing",
+                f"claude-code speaks the Anthropic API: for provider {config.chosen_provider} set "
+                "agentConfig.modelProvider.endpoint to an endpoint that speaks it",
+            )
+        if request.api_key is None:
+            raise AgentConfigError(
+                "CredentialMissing", "claude-code needs kubernetes.apiKeySecretRef or the rig's credential"
+            )
+        model = ["--model", config.model] if config.model else []
+        return Launch(
+            image=config.image or request.default_image,
+            command=config.command or [*_COMMAND, *model, *config.args],
+            environment=[*self._environment(request), *given_environment(config)],
+            model=config.model,
+        )
+
+    def _environment(self, request: LaunchRequest) -> list[Mapping[str, Any]]:
+        entries = [variable(name, value) for name, value in _ENVIRONMENT.items()]
+        if request.api_key is not None:
+            entries.append(from_secret("ANTHROPIC_API_KEY", request.api_key))
+        if request.endpoint:
+            # The program adds /v1 itself.
+            entries.append(variable("ANTHROPIC_BASE_URL", request.endpoint.rstrip("/").removesuffix("/v1")))
+        return entries

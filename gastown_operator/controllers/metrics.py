@@ -1,0 +1,55 @@
+"""Metrics of Gas Town's own, read off the caches at each scrape: no state, and right after a restart."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from attrs import frozen
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from gastown_operator.api.conditions import get_condition
+from gastown_operator.api.polecat import Polecat, PolecatPhase
+from gastown_operator.controllers.polecat.admission import Admission
+from gastown_operator.controllers.polecat.status import READY
+
+
+@frozen
+class PolecatCollector(Collector):
+    """How many polecats are in which phase, for which reason, and how attempts ended."""
+
+    admission: Admission
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the metrics as they are now."""
+        polecats = self.admission.polecats.values()
+        phases = GaugeMetricFamily(
+            "gastown_polecats",
+            "Polecats by rig, phase and reason of their Ready condition",
+            labels=["rig", "phase", "reason"],
+        )
+        for (rig, phase, reason), number in sorted(Counter(map(_state, polecats)).items()):
+            phases.add_metric([rig, phase, reason], number)
+        yield phases
+        active = GaugeMetricFamily("gastown_rig_active_pods", "Slots of a rig that are taken", labels=["rig"])
+        for rig in sorted({polecat.spec.rig for polecat in polecats}):
+            active.add_metric([rig], self.admission.active(rig))
+        yield active
+        attempts = CounterMetricFamily(
+            "gastown_recorded_attempts",
+            "Ended attempts in the status of existing polecats",
+            labels=["rig", "class"],
+        )
+        ended = Counter(
+            (polecat.spec.rig, str(attempt.outcome))
+            for polecat in polecats
+            for attempt in polecat.status.attempts
+        )
+        for (rig, outcome), number in sorted(ended.items()):
+            attempts.add_metric([rig, outcome], number)
+        yield attempts
+
+
+def _state(polecat: Polecat) -> tuple[str, str, str]:
+    ready = get_condition(polecat.status.conditions, READY)
+    phase = polecat.status.phase or PolecatPhase.IDLE
+    return polecat.spec.rig, str(phase), ready.reason if ready is not None else ""

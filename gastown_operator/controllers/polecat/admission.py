@@ -1,0 +1,202 @@
+"""Who may start: at most `maxPolecats` active pods per rig, one polecat per bead, rig and namespace, in a fair order (DESIGN §7).
+
+The order is a function of what the caches hold, so two workers that look at once come to one answer: only the polecats
+that rank before all others may take the free slots. What the caches cannot show yet, a pod whose creation is under way, is
+assumed until it is seen.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Final
+
+from attrs import define, field, frozen
+
+from gastown_operator.api import labels
+from gastown_operator.api.core import Pod
+from gastown_operator.api.polecat import DesiredState, Polecat, PolecatPhase
+from gastown_operator.api.rig import Rig
+from gastown_operator.runtime.clock import Clock
+from gastown_operator.runtime.objects import ObjectKey
+from gastown_operator.runtime.store import Store
+
+POLECATS_BY_RIG: Final = "rig"
+POLECATS_BY_BEAD: Final = "bead"
+PODS_BY_OWNER: Final = "owner"
+ACTIVE_PODS_BY_RIG: Final = "active-rig"
+
+#: A creation whose answer was lost and that never happened must not hold its slot for ever.
+ASSUMPTION_EXPIRY: Final = 300.0
+_NO_TIME: Final = datetime.max.replace(tzinfo=UTC)
+
+
+class Wait(StrEnum):
+    """Why a polecat waits; reasons of its `Queued` condition."""
+
+    BEAD_IN_USE = "BeadInUse"
+    RIG_AT_CAPACITY = "RigAtCapacity"
+    BACKOFF = "Backoff"
+    POD_NAME_IN_USE = "PodNameInUse"
+
+
+@frozen
+class Verdict:
+    """Whether a polecat may start now; if not, why, and with which words."""
+
+    wait: Wait | None = None
+    message: str = ""
+
+
+def polecats_by_rig(polecat: Polecat) -> Iterable[str]:
+    """Index: the polecats of a rig."""
+    return (polecat.spec.rig,)
+
+
+def polecats_by_bead(polecat: Polecat) -> Iterable[str]:
+    """Index: the polecats that name one bead of a rig, in one namespace."""
+    return (bead_index(polecat),) if polecat.spec.bead_id else ()
+
+
+def pods_by_owner(pod: Pod) -> Iterable[str]:
+    """Index: the pods that an object controls, by its UID."""
+    owner = pod.metadata.controller
+    return (owner.uid,) if owner is not None else ()
+
+
+def active_pods_by_rig(pod: Pod) -> Iterable[str]:
+    """Index: pods that hold a slot of a rig: from creation until terminal, also while they are being deleted."""
+    rig = pod.metadata.annotations.get(labels.RIG)
+    return (rig,) if rig and not pod.phase.terminal else ()
+
+
+def is_candidate(polecat: Polecat) -> bool:
+    """Whether a polecat wants a slot: it shall work, has no pod, and has neither ended nor been refused."""
+    return (
+        polecat.metadata.deletion_timestamp is None
+        and polecat.spec.desired_state is DesiredState.WORKING
+        and polecat.status.phase is PolecatPhase.IDLE
+        and not polecat.status.pod_active
+    )
+
+
+def rank(polecat: Polecat) -> tuple[int, datetime, str, str]:
+    """Position in the queue: priority first, then age; the name settles what is left."""
+    metadata = polecat.metadata
+    return (
+        -polecat.spec.priority,
+        metadata.creation_timestamp or _NO_TIME,
+        metadata.namespace,
+        metadata.name,
+    )
+
+
+def holds_bead(polecat: Polecat) -> bool:
+    """Whether a polecat keeps others from its bead: it waits for it or works on it."""
+    return (
+        polecat.metadata.deletion_timestamp is None
+        and polecat.spec.desired_state is DesiredState.WORKING
+        and (polecat.status.phase in (PolecatPhase.IDLE, PolecatPhase.WORKING) or polecat.status.pod_active)
+    )
+
+
+@frozen
+class _Assumed:
+    """A pod whose creation is under way, and until when that is believed (monotonic seconds)."""
+
+    pod: ObjectKey
+    rig: str
+    expires: float
+
+
+@define
+class Admission:
+    """Decides from the caches, and remembers the pods that are being created."""
+
+    polecats: Store[Polecat]
+    pods: Store[Pod]
+    clock: Clock
+    _assumed: dict[str, _Assumed] = field(init=False, factory=dict)
+
+    def verdict(self, polecat: Polecat, rig: Rig) -> Verdict:
+        """Whether `polecat`, a candidate without a pod, may have one now."""
+        holder = self.bead_holder(polecat)
+        if holder is not None:
+            text = f'Polecat "{holder.metadata.name}" has bead "{polecat.spec.bead_id}"; this one starts when that one ends or is deleted'
+            return Verdict(Wait.BEAD_IN_USE, text)
+        maximum = rig.spec.settings.max_polecats
+        free = maximum - self.active(rig.metadata.name, besides=polecat)
+        if free <= 0 or self._before(polecat, free) >= free:
+            text = f'Rig "{rig.metadata.name}" runs at most {maximum} polecats at once (spec.settings.maxPolecats); waiting for a free slot'
+            return Verdict(Wait.RIG_AT_CAPACITY, text)
+        return Verdict()
+
+    def bead_holder(self, polecat: Polecat) -> Polecat | None:
+        """The older polecat that has the same bead, if there is one."""
+        if not polecat.spec.bead_id:
+            return None
+        same = self.polecats.by_index(POLECATS_BY_BEAD, bead_index(polecat))
+        older = [other for other in same if _age(other) < _age(polecat) and holds_bead(other)]
+        return min(older, key=_age, default=None)
+
+    def active(self, rig: str, *, besides: Polecat | None = None) -> int:
+        """How many slots of a rig are taken, counting pods that are being created but for those of `besides`."""
+        own = besides.metadata.uid if besides is not None else ""
+        return len(self.pods.by_index(ACTIVE_PODS_BY_RIG, rig)) + len(self._unseen(rig) - {own})
+
+    def assume(self, polecat: Polecat, pod: ObjectKey) -> None:
+        """Count a pod that is about to be created. Call it before the first await after the verdict."""
+        expires = self.clock.monotonic() + ASSUMPTION_EXPIRY
+        self._assumed[polecat.metadata.uid] = _Assumed(pod, polecat.spec.rig, expires)
+
+    def refuse(self, polecat: Polecat) -> None:
+        """Stop counting the pod of a polecat: its creation was refused."""
+        self._assumed.pop(polecat.metadata.uid, None)
+
+    def next_in_line(self, rig: str, maximum: int) -> list[ObjectKey]:
+        """The candidates that the free slots of a rig are for."""
+        free = maximum - self.active(rig)
+        if free <= 0:
+            return []
+        waiting = [other for other in self._candidates(rig) if self.bead_holder(other) is None]
+        return [polecat.metadata.key for polecat in sorted(waiting, key=rank)[:free]]
+
+    def _before(self, polecat: Polecat, enough: int) -> int:
+        """How many candidates rank before this one, counted up to `enough`."""
+        own = rank(polecat)
+        count = 0
+        for other in self._candidates(polecat.spec.rig):
+            if rank(other) < own and self.bead_holder(other) is None:
+                count += 1
+                if count >= enough:
+                    break
+        return count
+
+    def _candidates(self, rig: str) -> Iterable[Polecat]:
+        return (
+            polecat
+            for polecat in self.polecats.by_index(POLECATS_BY_RIG, rig)
+            if is_candidate(polecat) and not self._holds_slot(polecat)
+        )
+
+    def _holds_slot(self, polecat: Polecat) -> bool:
+        """Whether its pod is there already, though its status does not say so yet."""
+        return any(not pod.phase.terminal for pod in self.pods.by_index(PODS_BY_OWNER, polecat.metadata.uid))
+
+    def _unseen(self, rig: str) -> set[str]:
+        """UIDs of the rig's polecats whose pods are being created and not in the cache yet."""
+        now = self.clock.monotonic()
+        settled = [
+            uid for uid, it in self._assumed.items() if it.expires < now or self.pods.get(it.pod) is not None
+        ]
+        for uid in settled:
+            del self._assumed[uid]
+        return {uid for uid, it in self._assumed.items() if it.rig == rig}
+
+
+def bead_index(polecat: Polecat) -> str:
+    """Value of the index under which the polecats of one bead are."""
+    return f"{polecat.spec.rig}/{polecat.metadata.namespace}/{polecat.spec.bead_id}"
+
+
+def _age(polecat: Polecat) -> tuple[datetime, str]:
+    return polecat.metadata.creation_timestamp or _NO_TIME, polecat.metadata.name

@@ -1,0 +1,53 @@
+"""What the polecat controller looks at before it decides."""
+
+from attrs import frozen
+
+from gastown_operator.api.core import Pod
+from gastown_operator.api.polecat import Polecat
+from gastown_operator.api.rig import Rig
+from gastown_operator.controllers.polecat.admission import PODS_BY_OWNER, Admission, Verdict
+from gastown_operator.controllers.polecat.pod import pod_name
+from gastown_operator.runtime.execution import Refusal
+from gastown_operator.runtime.objects import ObjectKey
+from gastown_operator.runtime.store import Store
+
+
+@frozen
+class Observed:
+    """One moment of a polecat and what belongs to it.
+
+    Attributes:
+        polecat: as cached.
+        rig: None where it does not exist.
+        pod: the pod of the current attempt.
+        other_pods: pods of earlier attempts.
+        name_taken_by: another polecat's pod under the name that the current attempt's needs.
+        verdict: whether it may start, if it has no pod.
+        refusal: what the API server said to the pod when it was last tried, in this very reconcile.
+    """
+
+    polecat: Polecat
+    rig: Rig | None
+    pod: Pod | None
+    other_pods: tuple[Pod, ...]
+    name_taken_by: Pod | None
+    verdict: Verdict
+    refusal: Refusal | None = None
+
+
+def observe(polecat: Polecat, rigs: Store[Rig], admission: Admission) -> Observed:
+    """Read everything from the caches, without awaiting: one consistent moment."""
+    metadata = polecat.metadata
+    rig = rigs.get(ObjectKey("", polecat.spec.rig))
+    name = pod_name(polecat)
+    owned = admission.pods.by_index(PODS_BY_OWNER, metadata.uid)
+    pod = next((pod for pod in owned if pod.metadata.name == name), None)
+    named = admission.pods.get(ObjectKey(metadata.namespace, name)) if pod is None else None
+    return Observed(
+        polecat=polecat,
+        rig=rig,
+        pod=pod,
+        other_pods=tuple(other for other in owned if other is not pod),
+        name_taken_by=named,
+        verdict=admission.verdict(polecat, rig) if pod is None and rig is not None else Verdict(),
+    )

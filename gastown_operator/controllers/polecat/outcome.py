@@ -1,0 +1,192 @@
+"""What came of an attempt, read off its pod: phase, exit codes and termination messages together (DESIGN §6)."""
+
+from typing import Final
+
+from attrs import frozen
+
+from gastown_operator.api.common import OutcomeClass
+from gastown_operator.api.core import ContainerStatus, Pod, PodPhase, Terminated
+from gastown_operator.controllers.polecat.pod import AGENT, CLONE, KEEPER
+from gastown_operator.workload.message import Outcome, TerminationMessage, decode
+
+_OOM_KILLED: Final = "OOMKilled"
+_COMMAND_NOT_FOUND: Final = 127  # POSIX shells
+_COMMAND_NOT_EXECUTABLE: Final = 126
+_FAILED_START: Final = ("StartError", "ContainerCannotRun", "CreateContainerError")
+
+#: Waiting reasons of the kubelet that it repeats until somebody changes something.
+#: pkg/kubelet/images/types.go, pkg/kubelet/container/sync_result.go, pkg/kubelet/kuberuntime/kuberuntime_container.go
+CANNOT_START: Final = frozenset(
+    {
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "ErrImageNeverPull",
+        "ImageInspectError",
+        "SignatureValidationFailed",
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "RunContainerError",
+        "PreCreateHookError",
+        "PreStartHookError",
+        "PostStartHookError",
+    }
+)
+
+
+@frozen
+class Conclusion:
+    """How an attempt ended.
+
+    Attributes:
+        outcome: decides what happens next.
+        reason: CamelCase, for the condition.
+        message: what happened and what to do, for a person.
+        proof: the keeper's message where it shows the pushed commit, or what of the work is where.
+    """
+
+    outcome: OutcomeClass
+    reason: str
+    message: str
+    proof: TerminationMessage | None = None
+
+
+def conclude(pod: Pod) -> Conclusion:
+    """Judge a pod that is terminal. An exit code proves nothing by itself: success needs the keeper's proof."""
+    clone = _terminated(pod.container(CLONE))
+    if clone is not None and clone.exit_code != 0:
+        return _clone_failed(clone)
+    agent = _terminated(pod.container(AGENT))
+    keeper = _terminated(pod.container(KEEPER))
+    word = decode(keeper.message) if keeper is not None else None
+    if _evicted_for_own_use(pod):
+        return Conclusion(OutcomeClass.RESOURCE_EXCEEDED, "EphemeralStorageExceeded", _of_pod(pod), word)
+    if agent is None:
+        return _agent_unknown(pod, word)
+    if agent.exit_code == 0 and pod.phase is PodPhase.SUCCEEDED:
+        return _agent_succeeded(word)
+    return _agent_failed(pod, agent, word)
+
+
+def cannot_start(pod: Pod) -> tuple[str, str] | None:
+    """Reason and message where a container of a pending pod cannot start until somebody changes something."""
+    for status in (*pod.init_container_statuses, *pod.container_statuses):
+        waiting = status.waiting
+        if waiting is not None and waiting.reason in CANNOT_START:
+            return (
+                waiting.reason,
+                f'container "{status.name}" cannot start: {waiting.message or waiting.reason}',
+            )
+    return None
+
+
+def lost() -> Conclusion:
+    """Judge an attempt whose pod is gone without a trace."""
+    return Conclusion(OutcomeClass.INFRASTRUCTURE, "PodLost", "the pod is gone and its end was not seen")
+
+
+def _clone_failed(clone: Terminated) -> Conclusion:
+    word = decode(clone.message)
+    if word is None:
+        text = f"the clone container ended with exit status {clone.exit_code} and no readable message"
+        return Conclusion(OutcomeClass.INFRASTRUCTURE, "CloneFailed", text)
+    return Conclusion(_class_of(word.outcome), word.reason, word.message)
+
+
+def _agent_succeeded(word: TerminationMessage | None) -> Conclusion:
+    if word is None:
+        text = "the agent ended with exit status 0, but the keeper's message is missing or cut short; the git server is asked"
+        return Conclusion(OutcomeClass.INFRASTRUCTURE, "KeeperMessageMissing", text)
+    if word.outcome is Outcome.SUCCEEDED and not (word.pushed and word.head and word.commits > 0):
+        text = "the keeper reports success without a pushed commit"
+        return Conclusion(OutcomeClass.INFRASTRUCTURE, "ProofMissing", text, word)
+    if word.outcome in (Outcome.AGENT_ERROR, Outcome.INTERRUPTED, Outcome.DEADLINE_EXCEEDED):
+        # The agent's container says 0 and its report says otherwise: the report is the agent's to write, the 0 is not proof.
+        text = f"the agent's exit status is 0, but the keeper saw: {word.message}"
+        return Conclusion(OutcomeClass.INFRASTRUCTURE, word.reason, text, word)
+    return Conclusion(_class_of(word.outcome), word.reason, word.message, word)
+
+
+def _agent_failed(pod: Pod, agent: Terminated, word: TerminationMessage | None) -> Conclusion:
+    kept = _kept(word)
+    if agent.reason == _OOM_KILLED:
+        text = f"the agent's container ran out of memory{kept}; raise spec.kubernetes.resources.limits.memory"
+        return Conclusion(OutcomeClass.RESOURCE_EXCEEDED, _OOM_KILLED, text, word)
+    if agent.reason in _FAILED_START or agent.exit_code in (_COMMAND_NOT_FOUND, _COMMAND_NOT_EXECUTABLE):
+        said = agent.message or f"exit status {agent.exit_code}"
+        text = f"the agent's command cannot be run in its image: {said}; check agentConfig.image and agentConfig.command"
+        return Conclusion(OutcomeClass.CONFIG_ERROR, "AgentCommandNotFound", text, word)
+    if pod.reason == "DeadlineExceeded" or (word is not None and word.outcome is Outcome.DEADLINE_EXCEEDED):
+        text = f"the agent was stopped at its deadline{kept}; raise spec.kubernetes.activeDeadlineSeconds"
+        return Conclusion(OutcomeClass.DEADLINE_EXCEEDED, "DeadlineExceeded", text, word)
+    if _disrupted(pod) or (word is not None and word.outcome is Outcome.INTERRUPTED):
+        return Conclusion(OutcomeClass.INFRASTRUCTURE, _disruption(pod), f"{_of_pod(pod)}{kept}", word)
+    if word is not None and word.outcome is Outcome.CONFIG_ERROR:
+        text = f"the agent ended with exit status {agent.exit_code}, and {word.message}"
+        return Conclusion(OutcomeClass.AGENT_ERROR, word.reason, text, word)
+    text = (
+        f"the agent ended with exit status {agent.exit_code}{kept}; "
+        f"its log: kubectl -n {pod.metadata.namespace} logs {pod.metadata.name} -c {AGENT}"
+    )
+    return Conclusion(OutcomeClass.AGENT_ERROR, "AgentExitCode", text, word)
+
+
+def _agent_unknown(pod: Pod, word: TerminationMessage | None) -> Conclusion:
+    if pod.reason == "DeadlineExceeded":
+        text = f"the pod reached its deadline{_kept(word)}; raise spec.kubernetes.activeDeadlineSeconds"
+        return Conclusion(OutcomeClass.DEADLINE_EXCEEDED, "DeadlineExceeded", text, word)
+    return Conclusion(OutcomeClass.INFRASTRUCTURE, _disruption(pod), f"{_of_pod(pod)}{_kept(word)}", word)
+
+
+def _class_of(outcome: Outcome) -> OutcomeClass:
+    match outcome:
+        case Outcome.INTERRUPTED:
+            return OutcomeClass.INFRASTRUCTURE
+        case _:
+            return OutcomeClass(outcome.value)
+
+
+def _terminated(status: ContainerStatus | None) -> Terminated | None:
+    return status.terminated if status is not None else None
+
+
+def _disrupted(pod: Pod) -> bool:
+    condition = pod.condition("DisruptionTarget")
+    ended_from_outside = pod.metadata.deletion_timestamp is not None or pod.reason in (
+        "Evicted",
+        "NodeLost",
+        "Shutdown",
+    )
+    return ended_from_outside or (condition is not None and condition.status == "True")
+
+
+def _disruption(pod: Pod) -> str:
+    condition = pod.condition("DisruptionTarget")
+    if condition is not None and condition.reason:
+        return condition.reason
+    return pod.reason or ("PodDeleted" if pod.metadata.deletion_timestamp is not None else "PodInterrupted")
+
+
+def _evicted_for_own_use(pod: Pod) -> bool:
+    """The kubelet's words for a pod over its own limits; pkg/kubelet/eviction/helpers.go and eviction_manager.go."""
+    own = (
+        "exceeds the total limit of containers",
+        "exceeded its local ephemeral storage limit",
+        "Usage of EmptyDir volume",
+    )
+    return pod.reason == "Evicted" and any(text in pod.message for text in own)
+
+
+def _of_pod(pod: Pod) -> str:
+    condition = pod.condition("DisruptionTarget")
+    said = pod.message or (condition.message if condition is not None else "")
+    return f"the pod was ended while the agent was working ({said or _disruption(pod)})"
+
+
+def _kept(word: TerminationMessage | None) -> str:
+    if word is None:
+        return ""
+    if word.pushed:
+        return f"; its commits are on branch {word.branch}"
+    if word.checkpoint:
+        return "; its work is kept in a checkpoint on the git server"
+    return ""

@@ -1,0 +1,141 @@
+"""The polecat controller: its caches, what wakes it, and one reconcile from observation to writes."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from attrs import define, evolve, frozen
+
+from gastown_operator.api import labels
+from gastown_operator.api.core import POD, Pod
+from gastown_operator.api.polecat import POLECAT, Polecat
+from gastown_operator.api.rig import RIG, Rig
+from gastown_operator.controllers.polecat.admission import (
+    ACTIVE_PODS_BY_RIG,
+    PODS_BY_OWNER,
+    POLECATS_BY_BEAD,
+    POLECATS_BY_RIG,
+    Admission,
+    active_pods_by_rig,
+    bead_index,
+    holds_bead,
+    is_candidate,
+    pods_by_owner,
+    polecats_by_bead,
+    polecats_by_rig,
+)
+from gastown_operator.controllers.polecat.observe import observe
+from gastown_operator.controllers.polecat.plan import plan
+from gastown_operator.controllers.settings import OperatorSettings
+from gastown_operator.runtime.clock import Clock
+from gastown_operator.runtime.controller import (
+    Controller,
+    Result,
+    Watch,
+    for_object,
+    generation_changed,
+    mapped,
+    owned_by,
+)
+from gastown_operator.runtime.execution import Execution, Executor
+from gastown_operator.runtime.manager import Manager
+from gastown_operator.runtime.objects import ObjectKey
+from gastown_operator.runtime.plan import Create, Plan
+from gastown_operator.runtime.store import Event, Store
+
+NAME: Final = "polecat"
+CONCURRENCY: Final = 16
+#: Only our pods are cached: a cluster may have a hundred times as many others.
+POD_SELECTOR: Final = f"{labels.MANAGED_BY}={labels.OPERATOR}"
+
+
+@define
+class PolecatReconciler:
+    """Brings one polecat nearer to what its spec asks for."""
+
+    polecats: Store[Polecat]
+    rigs: Store[Rig]
+    admission: Admission
+    executor: Executor
+    settings: OperatorSettings
+    clock: Clock
+
+    async def reconcile(self, key: ObjectKey) -> Result:
+        """Observe, plan, execute. Between observing and assuming the pod there is no await, so admission is exact."""
+        polecat = self.polecats.get(key)
+        if polecat is None:
+            return Result()
+        observed = observe(polecat, self.rigs, self.admission)
+        execution = await self._execute(polecat, plan(observed, self.settings, self.clock.now()))
+        if execution.refusal is not None:
+            refused = evolve(observed, refusal=execution.refusal)
+            execution = await self._execute(polecat, plan(refused, self.settings, self.clock.now()))
+        return Result(requeue_after=execution.requeue_after)
+
+    async def _execute(self, polecat: Polecat, decided: Plan) -> Execution:
+        for action in decided.actions:
+            if isinstance(action, Create):
+                self.admission.assume(polecat, action.key)
+        execution = await self.executor.execute(POLECAT, polecat, decided)
+        if execution.refusal is not None:
+            self.admission.refuse(polecat)
+        return execution
+
+
+@frozen
+class Wakeups:
+    """Which polecats a change of something else concerns."""
+
+    admission: Admission
+    rigs: Store[Rig]
+
+    def of_rig(self, event: Event[Rig]) -> Iterable[ObjectKey]:
+        """A rig came, changed or went: everything of it that has not ended may decide otherwise now."""
+        name = event.object.metadata.name
+        for polecat in self.admission.polecats.by_index(POLECATS_BY_RIG, name):
+            if polecat.status.finished_at is None:
+                yield polecat.metadata.key
+
+    def of_pod(self, event: Event[Pod]) -> Iterable[ObjectKey]:
+        """A pod ended or went: its slot is for the next in line."""
+        if event.old is not None and any(active_pods_by_rig(event.old)):
+            rig = event.old.metadata.annotations[labels.RIG]
+            if event.new is None or not any(active_pods_by_rig(event.new)):
+                yield from self._next_in_line(rig)
+
+    def of_polecat(self, event: Event[Polecat]) -> Iterable[ObjectKey]:
+        """A polecat stopped waiting without starting, or let go of its bead: others may be next."""
+        old, new = event.old, event.new
+        if old is None:
+            return
+        if is_candidate(old) and (new is None or not (is_candidate(new) or new.status.pod_active)):
+            yield from self._next_in_line(old.spec.rig)
+        if old.spec.bead_id and holds_bead(old) and (new is None or not holds_bead(new)):
+            for other in self.admission.polecats.by_index(POLECATS_BY_BEAD, bead_index(old)):
+                yield other.metadata.key
+
+    def _next_in_line(self, name: str) -> Iterable[ObjectKey]:
+        rig = self.rigs.get(ObjectKey("", name))
+        return self.admission.next_in_line(name, rig.spec.settings.max_polecats) if rig is not None else ()
+
+
+def register(manager: Manager, settings: OperatorSettings, clock: Clock) -> Admission:
+    """Add the polecat controller to a manager; its admission is what metrics read."""
+    polecats = manager.store(POLECAT, {POLECATS_BY_RIG: polecats_by_rig, POLECATS_BY_BEAD: polecats_by_bead})
+    rigs = manager.store(RIG)
+    pods = manager.store(
+        POD,
+        {PODS_BY_OWNER: pods_by_owner, ACTIVE_PODS_BY_RIG: active_pods_by_rig},
+        label_selector=POD_SELECTOR,
+    )
+    admission = Admission(polecats, pods, clock)
+    wakeups = Wakeups(admission, rigs)
+    watches: list[Watch[Any]] = [
+        for_object(POLECAT),
+        owned_by(POD, POLECAT),
+        mapped(RIG, wakeups.of_rig, generation_changed),
+        mapped(POD, wakeups.of_pod),
+        mapped(POLECAT, wakeups.of_polecat),
+    ]
+    reconciler = PolecatReconciler(polecats, rigs, admission, manager.executor(NAME), settings, clock)
+    manager.add(Controller(NAME, reconciler, watches, concurrency=CONCURRENCY))
+    return admission

@@ -1,0 +1,1 @@
+"""The rig controller: counts a rig's polecats and creates its Witness and Refinery."""

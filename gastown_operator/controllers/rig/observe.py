@@ -1,0 +1,93 @@
+"""What the rig controller looks at before it decides."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from attrs import frozen
+
+from gastown_operator.api.common import Condition
+from gastown_operator.api.convoy import Convoy
+from gastown_operator.api.core import Namespace
+from gastown_operator.api.polecat import Polecat
+from gastown_operator.api.refinery import Refinery
+from gastown_operator.api.rig import Rig
+from gastown_operator.api.witness import Witness
+from gastown_operator.controllers.polecat.admission import POLECATS_BY_RIG
+from gastown_operator.runtime.execution import Refusal
+from gastown_operator.runtime.objects import ObjectKey
+from gastown_operator.runtime.store import Store
+
+CHILDREN_BY_RIG: Final = "rig"
+RIGS_BY_WORK_NAMESPACE: Final = "work-namespace"
+
+
+@frozen
+class Child:
+    """A Witness or a Refinery of a rig."""
+
+    name: str
+    conditions: tuple[Condition, ...]
+
+
+@frozen
+class Observed:
+    """One moment of a rig.
+
+    Attributes:
+        namespace: the work namespace; None where it does not exist.
+        polecats: how many polecats name the rig.
+        convoys: how many of its convoys are unfinished.
+        witness: the first Witness for the rig in its work namespace.
+        refinery: the first Refinery for the rig in its work namespace.
+        refusals: what the API server said when the children were last tried, in this very reconcile.
+    """
+
+    rig: Rig
+    namespace: Namespace | None
+    polecats: int
+    convoys: int
+    witness: Child | None
+    refinery: Child | None
+    refusals: tuple[Refusal, ...] = ()
+
+
+@frozen
+class Caches:
+    """The stores that the rig controller reads."""
+
+    rigs: Store[Rig]
+    namespaces: Store[Namespace]
+    polecats: Store[Polecat]
+    convoys: Store[Convoy]
+    witnesses: Store[Witness]
+    refineries: Store[Refinery]
+
+    def observe(self, rig: Rig) -> Observed:
+        """Read everything from the caches, without awaiting: one consistent moment."""
+        name, namespace = rig.metadata.name, rig.spec.work_namespace
+        convoys = self.convoys.by_index(CHILDREN_BY_RIG, name)
+        return Observed(
+            rig=rig,
+            namespace=self.namespaces.get(ObjectKey("", namespace)),
+            polecats=len(self.polecats.by_index(POLECATS_BY_RIG, name)),
+            convoys=sum(convoy.status.phase not in ("Complete", "Failed") for convoy in convoys),
+            witness=_child(self.witnesses.by_index(CHILDREN_BY_RIG, name), namespace),
+            refinery=_child(self.refineries.by_index(CHILDREN_BY_RIG, name), namespace),
+        )
+
+
+def by_rig(child: Witness | Refinery | Convoy) -> Iterable[str]:
+    """Index: what names a rig in `spec.rigRef`."""
+    return (child.spec.rig_ref,) if child.spec.rig_ref else ()
+
+
+def by_work_namespace(rig: Rig) -> Iterable[str]:
+    """Index: the rigs that work in a namespace."""
+    return (rig.spec.work_namespace,)
+
+
+def _child(found: Iterable[Witness] | Iterable[Refinery], namespace: str) -> Child | None:
+    for child in found:
+        if child.metadata.namespace == namespace and child.metadata.deletion_timestamp is None:
+            return Child(child.metadata.name, child.status.conditions)
+    return None

@@ -1,0 +1,172 @@
+"""What to do about a rig: pure."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from attrs import evolve, frozen
+
+from gastown_operator.api import labels
+from gastown_operator.api.codec import to_json
+from gastown_operator.api.common import Condition, ConditionStatus
+from gastown_operator.api.conditions import get_condition, set_condition
+from gastown_operator.api.refinery import REFINERY
+from gastown_operator.api.rig import RIG, Rig, RigPhase, RigStatus
+from gastown_operator.api.validation import rig_problems
+from gastown_operator.api.witness import WITNESS
+from gastown_operator.controllers.rig.observe import Child, Observed
+from gastown_operator.runtime.objects import Resource
+from gastown_operator.runtime.plan import Action, Create, EventNote, Plan
+
+READY: Final = "Ready"
+#: Not a fault of the rig: its refinery has nothing to test with yet, and lands nothing (DESIGN §5).
+NO_TEST_COMMAND: Final = "NoTestCommand"
+
+
+@frozen
+class Verdict:
+    """What `Ready` says."""
+
+    phase: RigPhase
+    reason: str
+    message: str
+
+    @property
+    def ready(self) -> bool:
+        """Whether polecats can work."""
+        return self.phase is RigPhase.READY
+
+
+def plan(observed: Observed, now: datetime) -> Plan:
+    """Return the children to create, the status if it differs, and one event when the verdict changes."""
+    rig = observed.rig
+    if rig.metadata.deletion_timestamp is not None:
+        return Plan()  # its children are owned by it
+    verdict = _verdict(observed)
+    after = _status(observed, verdict, now)
+    return Plan(
+        actions=_children(observed) if not observed.refusals else (),
+        status=_written(rig.status, after),
+        events=_events(rig.status, verdict),
+    )
+
+
+def _verdict(observed: Observed) -> Verdict:
+    rig = observed.rig
+    for problem in rig_problems(rig):
+        return Verdict(RigPhase.DEGRADED, problem.reason, problem.message)
+    namespace = rig.spec.work_namespace
+    if observed.namespace is None:
+        text = f'namespace "{namespace}" does not exist; create it: kubectl create namespace {namespace}'
+        return Verdict(RigPhase.DEGRADED, "WorkNamespaceMissing", text)
+    if observed.namespace.phase == "Terminating":
+        return Verdict(
+            RigPhase.DEGRADED, "WorkNamespaceTerminating", f'namespace "{namespace}" is being deleted'
+        )
+    for refusal in observed.refusals:
+        return Verdict(
+            RigPhase.DEGRADED, "ChildRefused", f"the API server refused a child of the rig: {refusal.error}"
+        )
+    for kind, child in (("Witness", observed.witness), ("Refinery", observed.refinery)):
+        trouble = _trouble_of(child)
+        if trouble is not None:
+            text = f'{kind} "{child.name if child else ""}" is not ready: {trouble.message or trouble.reason}'
+            return Verdict(RigPhase.DEGRADED, f"{kind}NotReady", text)
+    return Verdict(RigPhase.READY, "Ready", f"polecats can work in namespace {namespace}")
+
+
+def _trouble_of(child: Child | None) -> Condition | None:
+    """A child's reason not to be ready, if it counts: one that has said nothing yet does not."""
+    ready = get_condition(child.conditions, READY) if child is not None else None
+    if ready is None or ready.status is not ConditionStatus.FALSE or ready.reason == NO_TEST_COMMAND:
+        return None
+    return ready
+
+
+def _status(observed: Observed, verdict: Verdict, now: datetime) -> RigStatus:
+    rig = observed.rig
+    conditions = set_condition(
+        rig.status.conditions,
+        READY,
+        ConditionStatus.TRUE if verdict.ready else ConditionStatus.FALSE,
+        verdict.reason,
+        verdict.message,
+        observed_generation=rig.metadata.generation,
+        now=now,
+    )
+    return evolve(
+        rig.status,
+        phase=verdict.phase,
+        polecat_count=observed.polecats,
+        active_convoys=observed.convoys,
+        child_namespace=rig.spec.work_namespace,
+        witness_created=observed.witness is not None,
+        refinery_created=observed.refinery is not None,
+        conditions=conditions,
+    )
+
+
+def _children(observed: Observed) -> tuple[Action, ...]:
+    """The Witness and the Refinery that the rig wants and nobody has made."""
+    rig = observed.rig
+    if observed.namespace is None or observed.namespace.phase == "Terminating" or rig_problems(rig):
+        return ()
+    wanted: list[Action] = []
+    if rig.spec.provision.witness and observed.witness is None:
+        wanted.append(_child(rig, WITNESS, "witness"))
+    if rig.spec.provision.refinery and observed.refinery is None:
+        wanted.append(_child(rig, REFINERY, "refinery"))
+    return tuple(wanted)
+
+
+def _child(rig: Rig, resource: Resource[Any], suffix: str) -> Create:
+    owner = {
+        "apiVersion": RIG.api_version,
+        "kind": RIG.kind,
+        "name": rig.metadata.name,
+        "uid": rig.metadata.uid,
+        "controller": True,
+        "blockOwnerDeletion": False,
+    }
+    metadata = {
+        "name": f"{rig.metadata.name}-{suffix}",
+        "namespace": rig.spec.work_namespace,
+        "labels": {
+            labels.NAME: labels.OPERATOR,
+            labels.COMPONENT: suffix,
+            labels.MANAGED_BY: labels.OPERATOR,
+        },
+        "annotations": {labels.RIG: rig.metadata.name},
+        "ownerReferences": [owner],
+    }
+    body = {
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "metadata": metadata,
+        "spec": {"rigRef": rig.metadata.name},
+    }
+    return Create(resource, body)
+
+
+def _written(before: RigStatus, after: RigStatus) -> Mapping[str, Any] | None:
+    ours = to_json(after)
+    return None if ours == to_json(before) else ours
+
+
+def _events(before: RigStatus, verdict: Verdict) -> tuple[EventNote, ...]:
+    former = get_condition(before.conditions, READY)
+    if former is not None and former.reason == verdict.reason:
+        return ()
+    return (EventNote("Normal" if verdict.ready else "Warning", verdict.reason, verdict.message),)
+
+
+def only_counts_differ(rig: Rig, decided: Plan) -> bool:
+    """Whether a plan does nothing but bring counters up to date, which may wait a moment for the next ones."""
+    if decided.actions or decided.events or decided.status is None:
+        return False
+    stored = to_json(rig.status)
+    counters = {"polecatCount", "activeConvoys"}
+    names = {
+        name for name in stored.keys() | decided.status.keys() if stored.get(name) != decided.status.get(name)
+    }
+    return names <= counters

@@ -1,0 +1,103 @@
+"""The rig controller: its caches, what wakes it, and one reconcile from observation to writes."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from attrs import define, evolve, field
+
+from gastown_operator.api.convoy import CONVOY
+from gastown_operator.api.core import NAMESPACE, Namespace
+from gastown_operator.api.polecat import POLECAT, Polecat
+from gastown_operator.api.refinery import REFINERY
+from gastown_operator.api.rig import RIG
+from gastown_operator.api.witness import WITNESS
+from gastown_operator.controllers.polecat.admission import POLECATS_BY_RIG, polecats_by_rig
+from gastown_operator.controllers.rig.observe import (
+    CHILDREN_BY_RIG,
+    RIGS_BY_WORK_NAMESPACE,
+    Caches,
+    by_rig,
+    by_work_namespace,
+)
+from gastown_operator.controllers.rig.plan import only_counts_differ, plan
+from gastown_operator.runtime.clock import Clock
+from gastown_operator.runtime.controller import Controller, Result, Watch, for_object, mapped
+from gastown_operator.runtime.execution import Executor
+from gastown_operator.runtime.manager import Manager
+from gastown_operator.runtime.objects import ObjectKey
+from gastown_operator.runtime.store import Event, EventType
+
+NAME: Final = "rig"
+#: Counters of one rig are written at most this often, in seconds: a burst of polecats is a few writes, not one each.
+COUNT_INTERVAL: Final = 1.0
+
+
+@define
+class RigReconciler:
+    """Brings one rig's status and children up to date."""
+
+    caches: Caches
+    executor: Executor
+    clock: Clock
+    _counted: dict[ObjectKey, float] = field(init=False, factory=dict)
+
+    async def reconcile(self, key: ObjectKey) -> Result:
+        """Observe, plan, execute."""
+        rig = self.caches.rigs.get(key)
+        if rig is None:
+            self._counted.pop(key, None)
+            return Result()
+        observed = self.caches.observe(rig)
+        decided = plan(observed, self.clock.now())
+        if only_counts_differ(rig, decided):
+            wait = self._counted.get(key, -COUNT_INTERVAL) + COUNT_INTERVAL - self.clock.monotonic()
+            if wait > 0:
+                return Result(requeue_after=wait)
+        if decided.status is not None:
+            self._counted[key] = self.clock.monotonic()
+        execution = await self.executor.execute(RIG, rig, decided)
+        if execution.refusal is not None:
+            refused = evolve(observed, refusals=(execution.refusal,))
+            await self.executor.execute(RIG, rig, plan(refused, self.clock.now()))
+        return Result()
+
+
+def register(manager: Manager, clock: Clock) -> None:
+    """Add the rig controller to a manager."""
+    caches = Caches(
+        rigs=manager.store(RIG, {RIGS_BY_WORK_NAMESPACE: by_work_namespace}),
+        namespaces=manager.store(NAMESPACE),
+        polecats=manager.store(POLECAT, {POLECATS_BY_RIG: polecats_by_rig}),
+        convoys=manager.store(CONVOY, {CHILDREN_BY_RIG: by_rig}),
+        witnesses=manager.store(WITNESS, {CHILDREN_BY_RIG: by_rig}),
+        refineries=manager.store(REFINERY, {CHILDREN_BY_RIG: by_rig}),
+    )
+
+    def of_namespace(event: Event[Namespace]) -> Iterable[ObjectKey]:
+        for rig in caches.rigs.by_index(RIGS_BY_WORK_NAMESPACE, event.object.metadata.name):
+            yield rig.metadata.key
+
+    watches: list[Watch[Any]] = [
+        for_object(RIG),
+        mapped(NAMESPACE, of_namespace),
+        mapped(POLECAT, _rig_of_polecat, _counts),
+        mapped(CONVOY, _rig_of_child),
+        mapped(WITNESS, _rig_of_child),
+        mapped(REFINERY, _rig_of_child),
+    ]
+    manager.add(
+        Controller(NAME, RigReconciler(caches, manager.executor(NAME), clock), watches, concurrency=2)
+    )
+
+
+def _counts(event: Event[Polecat]) -> bool:
+    """Only a polecat that comes or goes changes the count."""
+    return event.type is not EventType.MODIFIED
+
+
+def _rig_of_polecat(event: Event[Polecat]) -> Iterable[ObjectKey]:
+    return (ObjectKey("", event.object.spec.rig),)
+
+
+def _rig_of_child(event: Event[Any]) -> Iterable[ObjectKey]:
+    return (ObjectKey("", event.object.spec.rig_ref),)
