@@ -11,6 +11,8 @@ from hack.lab.images import Images
 from hack.lab.layout import DNS_ADDRESS, NODE_ADDRESS, NODE_NAME, Layout
 from hack.lab.record import Record, Spec
 
+# An object, and the path of its collection.
+Manifest = tuple[str, dict[str, Any]]
 Wait = Callable[[str, Callable[[], bool]], None]
 
 _RBAC = "/apis/rbac.authorization.k8s.io/v1"
@@ -43,10 +45,16 @@ class Workers:
             wait("containerd", images.serving)
             images.load_pause(record.programs["pause"])
 
+    def grant_rights(self, record: Record) -> None:
+        """Let CoreDNS read what it serves; done before it starts, as it would be slow to try again."""
+        if record.spec.nodes is Nodes.REAL:
+            for path, manifest in dns_rights():
+                self.api.apply(path, manifest)
+
     def set_up(self, record: Record, wait: Wait) -> None:
         """Give the cluster what its kind of nodes needs, and wait until they are Ready."""
         if record.spec.nodes is Nodes.REAL:
-            for path, manifest in dns_manifests():
+            for path, manifest in dns_service():
                 self.api.apply(path, manifest)
         elif record.spec.nodes is Nodes.KWOK:
             for node in stages.fake_nodes():
@@ -68,8 +76,8 @@ class Workers:
         }
 
 
-def dns_manifests() -> list[tuple[str, dict[str, Any]]]:
-    """CoreDNS runs beside the kubelet: its rights, and the Service that leads to it, each with its collection's path."""
+def dns_rights() -> list[Manifest]:
+    """What CoreDNS may read."""
     rules = [
         {"apiGroups": [""], "resources": ["services", "pods", "namespaces"], "verbs": ["list", "watch"]},
         {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
@@ -87,6 +95,11 @@ def dns_manifests() -> list[tuple[str, dict[str, Any]]]:
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:coredns"},
         "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "system:coredns"}],
     }
+    return [(f"{_RBAC}/clusterroles", role), (f"{_RBAC}/clusterrolebindings", binding)]
+
+
+def dns_service() -> list[Manifest]:
+    """The Service that leads to CoreDNS, which is no pod but runs beside the kubelet."""
     ports = [
         {"name": "dns", "port": 53, "protocol": "UDP"},
         {"name": "dns-tcp", "port": 53, "protocol": "TCP"},
@@ -106,8 +119,6 @@ def dns_manifests() -> list[tuple[str, dict[str, Any]]]:
         "ports": ports,
     }
     return [
-        (f"{_RBAC}/clusterroles", role),
-        (f"{_RBAC}/clusterrolebindings", binding),
         ("/api/v1/namespaces/kube-system/services", service),
         ("/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices", endpoints),
     ]
