@@ -1,0 +1,242 @@
+"""What the cache promises its readers, and a model it is compared with."""
+
+from typing import Any
+
+import anyio
+import pytest
+from attrs.exceptions import FrozenInstanceError
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from gastown_operator.runtime.objects import ObjectKey, ObjectMeta, PartialObject, Resource
+from gastown_operator.runtime.store import Event, EventType, Partition, Store
+
+THING = Resource("example.com", "v1", "Thing", "things", namespaced=True, project=PartialObject.project)
+
+
+def thing(name: str, version: int, uid: str = "", namespace: str = "ns", **labels: str) -> PartialObject:
+    return PartialObject(
+        ObjectMeta(name, namespace, uid or f"uid-{name}", resource_version=version, labels=labels)
+    )
+
+
+def by_color(value: PartialObject) -> tuple[str, ...]:
+    color = value.metadata.labels.get("color")
+    return (color,) if color else ()
+
+
+def told(store: Store[PartialObject]) -> list[Event[PartialObject]]:
+    events: list[Event[PartialObject]] = []
+    store.add_handler(events.append)
+    return events
+
+
+async def replace(partition: Partition[PartialObject], version: int, *values: PartialObject) -> None:
+    table = partition.scratch()
+    for value in values:
+        table.put(value)
+    await partition.replace(table, version)
+
+
+@pytest.mark.anyio
+async def test_a_relist_tells_what_vanished_what_came_and_what_changed() -> None:
+    store = Store(THING)
+    store.add_index("color", by_color)
+    partition = store.partition()
+    await replace(partition, 10, thing("a", 1, color="red"), thing("b", 2, color="red"), thing("c", 3))
+    events = told(store)
+    await replace(partition, 20, thing("b", 2, color="red"), thing("c", 15), thing("d", 16))
+    assert [(event.type, event.object.metadata.name) for event in events] == [
+        (EventType.DELETED, "a"),
+        (EventType.MODIFIED, "c"),
+        (EventType.ADDED, "d"),
+    ]
+    assert events[0].final_state_unknown
+    assert events[0].old == thing("a", 1, color="red")
+    assert [value.metadata.name for value in store.by_index("color", "red")] == ["b"]
+
+
+@pytest.mark.anyio
+async def test_a_namesake_with_another_uid_is_a_deletion_and_an_addition() -> None:
+    """Pitfall 23."""
+    store = Store(THING)
+    await replace(store.partition(), 10, thing("a", 1, uid="first"))
+    events = told(store)
+    await replace(store.partition(), 20, thing("a", 12, uid="second"))
+    assert [event.type for event in events] == [EventType.DELETED, EventType.ADDED]
+
+
+@pytest.mark.anyio
+async def test_only_the_first_filling_is_initial() -> None:
+    store = Store(THING)
+    events = told(store)
+    await replace(store.partition(), 10, thing("a", 1))
+    await replace(store.partition(), 20, thing("a", 1), thing("b", 15))
+    store.partition().put(thing("c", 21))
+    assert [(event.object.metadata.name, event.initial) for event in events] == [
+        ("a", True),
+        ("b", False),
+        ("c", False),
+    ]
+
+
+@pytest.mark.anyio
+async def test_readers_never_see_half_a_relist() -> None:
+    store = Store(THING)
+    partition = store.partition()
+    await replace(partition, 10, *[thing(f"old-{number}", 1) for number in range(1000)])
+    sizes: set[tuple[int, int]] = set()
+    store.add_handler(lambda _: sizes.add((len(store), store.resource_version)))
+    await replace(partition, 20, *[thing(f"new-{number}", 12) for number in range(700)])
+    assert sizes == {(700, 20)}
+
+
+@pytest.mark.anyio
+async def test_waiting_for_a_version_ends_with_an_event_or_a_bookmark_beyond_it() -> None:
+    store = Store(THING)
+    partition = store.partition()
+    reached: list[int] = []
+
+    async def wait(version: int) -> None:
+        await store.wait_for(version)
+        reached.append(version)
+
+    async with anyio.create_task_group() as group:
+        for version in (5, 8, 12):
+            group.start_soon(wait, version)
+        await anyio.wait_all_tasks_blocked()
+        partition.put(thing("a", 5))
+        await anyio.wait_all_tasks_blocked()
+        assert reached == [5]
+        partition.advance(20)
+    assert sorted(reached) == [5, 8, 12]
+
+
+def test_the_version_of_several_namespaces_is_the_least() -> None:
+    store = Store(THING)
+    first, second = store.partition("one"), store.partition("two")
+    first.put(thing("a", 10, namespace="one"))
+    assert store.resource_version == 0
+    second.advance(7)
+    assert store.resource_version == 7
+    second.put(thing("a", 12, namespace="two"))
+    assert store.get(ObjectKey("two", "a")) == thing("a", 12, namespace="two")
+    assert store.get(ObjectKey("three", "a")) is None
+    assert len(store.values()) == len(store) == 2
+
+
+def test_an_index_spans_namespaces_in_key_order() -> None:
+    store = Store(THING)
+    store.add_index("color", by_color)
+    store.partition("two").put(thing("a", 1, namespace="two", color="red"))
+    store.partition("one").put(thing("b", 2, namespace="one", color="red"))
+    assert [str(value.metadata.key) for value in store.by_index("color", "red")] == ["one/b", "two/a"]
+
+
+def test_a_missing_index_is_an_error_not_an_empty_answer() -> None:
+    with pytest.raises(KeyError, match="no index"):
+        Store(THING).by_index("shade", "red")
+
+
+def test_an_index_added_later_covers_what_is_there() -> None:
+    store = Store(THING)
+    store.partition().put(thing("a", 1, color="red"))
+    store.add_index("color", by_color)
+    store.add_index("color", by_color)
+    assert store.by_index("color", "red") == (thing("a", 1, color="red"),)
+    with pytest.raises(ValueError, match="another index"):
+        store.add_index("color", lambda _: ())
+
+
+def test_an_index_function_that_fails_changes_nothing() -> None:
+    store = Store(THING)
+    store.add_index("color", lambda value: (value.metadata.labels["color"],))
+    store.partition().put(thing("a", 1, color="red"))
+    with pytest.raises(KeyError):
+        store.partition().put(thing("a", 2))
+    assert store.by_index("color", "red") == (thing("a", 1, color="red"),)
+
+
+def test_an_older_state_never_replaces_a_newer_one() -> None:
+    store = Store(THING)
+    store.partition().put(thing("a", 9))
+    events = told(store)
+    store.partition().put(thing("a", 4))
+    store.partition().put(thing("a", 9))
+    assert events == []
+    assert store.get(ObjectKey("ns", "a")) == thing("a", 9)
+
+
+def test_cached_values_cannot_be_changed() -> None:
+    """Pitfall 24."""
+    value: Any = PartialObject.project({"metadata": {"name": "a", "labels": {"x": "y"}, "finalizers": ["f"]}})
+    with pytest.raises(FrozenInstanceError):
+        value.metadata = None
+    with pytest.raises(FrozenInstanceError):
+        value.metadata.name = "b"
+    with pytest.raises(TypeError):
+        value.metadata.labels["x"] = "z"
+    with pytest.raises(AttributeError):
+        value.metadata.finalizers.append("g")
+
+
+names = st.sampled_from("abcde")
+colors = st.sampled_from(["", "red", "blue"])
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Puts, removals and bookmarks in any order; store and model must read the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store = Store(THING)
+        self.store.add_index("color", by_color)
+        self.model: dict[str, PartialObject] = {}
+        self.told: dict[str, PartialObject] = {}
+        self.version = 0
+        self.store.add_handler(self.hear)
+
+    def hear(self, event: Event[PartialObject]) -> None:
+        """Build the state from the events alone: it must come out the same."""
+        name = event.object.metadata.name
+        assert event.old == self.told.get(name)
+        if event.new is None:
+            del self.told[name]
+        else:
+            self.told[name] = event.new
+
+    @rule(name=names, color=colors)
+    def put(self, name: str, color: str) -> None:
+        self.version += 1
+        value = thing(name, self.version, **({"color": color} if color else {}))
+        self.store.partition().put(value)
+        self.model[name] = value
+
+    @rule(name=names)
+    def remove(self, name: str) -> None:
+        self.version += 1
+        self.store.partition().remove(ObjectKey("ns", name), self.version)
+        self.model.pop(name, None)
+
+    @rule(by=st.integers(0, 3))
+    def bookmark(self, by: int) -> None:
+        self.version += by
+        self.store.partition().advance(self.version)
+
+    @invariant()
+    def reads_like_the_model(self) -> None:
+        assert self.store.values() == tuple(self.model[name] for name in sorted(self.model))
+        for color in ("red", "blue"):
+            expected = [
+                value
+                for _, value in sorted(self.model.items())
+                if value.metadata.labels.get("color") == color
+            ]
+            assert list(self.store.by_index("color", color)) == expected
+        assert self.store.resource_version == self.version
+        assert self.told == self.model
+
+
+TestStoreModel = StoreMachine.TestCase
+TestStoreModel.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
