@@ -69,7 +69,7 @@ def _line(row: _Row) -> str:
 def _value(default: Any) -> str:
     if isinstance(default, dict):
         return "{" + ", ".join(f"{name}: {value}" for name, value in default.items()) + "}"
-    return str(default).lower() if isinstance(default, bool) else str(default)
+    return str(default).lower() if isinstance(default, bool) else str(default) or '""'
 
 
 def _type(schema: Schema) -> str:
@@ -78,9 +78,9 @@ def _type(schema: Schema) -> str:
     if schema.get("x-kubernetes-int-or-string"):
         return f"integer or string{_limits(schema)}"
     if schema["type"] == "array":
-        return f"list of {_type(schema['items'])}{_limits(schema)}"
+        return f"list{_limits(schema)} of {_type(schema['items'])}"
     if "additionalProperties" in schema:
-        return f"map of {_type(schema['additionalProperties'])}{_limits(schema)}"
+        return f"map{_limits(schema)} of {_type(schema['additionalProperties'])}"
     kind = "time" if schema.get("format") == "date-time" else schema["type"]
     return f"{kind}{_limits(schema)}"
 

@@ -45,4 +45,4 @@ def test_the_reference_has_a_section_for_every_kind() -> None:
         "Refinery",
         "BeadStore",
     ]
-    assert "| `spec.kubernetes.podLabels` | map of string (at most 63 characters) (at most 32)" in reference
+    assert "| `spec.kubernetes.podLabels` | map (at most 32) of string (at most 63 characters)" in reference
