@@ -27,6 +27,8 @@ pytestmark = pytest.mark.usefixtures("crds")
 
 HOSTILE_BEAD = "gt-1; $(rm -rf /) `id` && 'x' \"y\" \\ | > /dev/null # …"
 LONG = "a" * 10_000
+NOWHERE = "default"
+"""The namespace of dry runs, which leave nothing there."""
 T0 = parse_time("2026-11-24T01:02:03Z")
 
 RIG_SPEC: JSON = {"gitURL": "git@github.com:org/repo.git", "beadsPrefix": "gt"}
@@ -63,22 +65,22 @@ def polecat(namespace: str, **spec: Any) -> JSON:
     ("resource", "spec", "defaults"), OLDER_MINIMA, ids=lambda value: getattr(value, "plural", "")
 )
 def test_minimal_objects_of_the_older_api_are_accepted_and_filled_in(
-    client: Client, namespace: str, resource: Resource[Any], spec: JSON, defaults: JSON
+    client: Client, resource: Resource[Any], spec: JSON, defaults: JSON
 ) -> None:
-    stored = client.create(resource, manifest(resource, namespace, spec), dry_run=True).object()
+    stored = client.create(resource, manifest(resource, NOWHERE, spec), dry_run=True).object()
     assert stored["spec"] == spec | defaults
     assert resource.project(stored).metadata.generation == 1
 
 
-def test_what_a_rig_can_say_has_no_default_in_a_polecat(client: Client, namespace: str) -> None:
+def test_what_a_rig_can_say_has_no_default_in_a_polecat(client: Client) -> None:
     spec: JSON = {"kubernetes": {}, "agentConfig": {}, "retry": {}, "budget": {}}
-    stored = client.create(POLECAT, polecat(namespace, **spec), dry_run=True).object()
+    stored = client.create(POLECAT, polecat(NOWHERE, **spec), dry_run=True).object()
     assert stored["spec"] == {"rig": "citadel", "desiredState": "Idle"} | spec
 
 
-def test_defaults_of_a_rig_appear_in_the_blocks_that_it_has(client: Client, namespace: str) -> None:
+def test_defaults_of_a_rig_appear_in_the_blocks_that_it_has(client: Client) -> None:
     blocks: JSON = {"settings": {}, "town": {}, "defaults": {}, "checkpoint": {}, "provision": {}}
-    stored = client.create(RIG, manifest(RIG, namespace, RIG_SPEC | blocks), dry_run=True).object()
+    stored = client.create(RIG, manifest(RIG, NOWHERE, RIG_SPEC | blocks), dry_run=True).object()
     assert {block: stored["spec"][block] for block in blocks} == {
         "settings": {"maxPolecats": 8},
         "town": {"mode": "None"},
@@ -174,9 +176,9 @@ def test_a_good_polecat_comes_back_exactly_as_it_was_written(
     ids=str,
 )
 def test_a_bad_polecat_is_refused_with_the_field_named(
-    client: Client, namespace: str, spec: JSON, field: str, message: str
+    client: Client, spec: JSON, field: str, message: str
 ) -> None:
-    answer = client.create(POLECAT, polecat(namespace, **spec), dry_run=True)
+    answer = client.create(POLECAT, polecat(NOWHERE, **spec), dry_run=True)
     assert answer.status == 422
     assert [cause for cause in answer.causes if cause[0].startswith(field) and message in cause[1]], (
         answer.causes
@@ -218,9 +220,9 @@ def test_a_bad_polecat_is_refused_with_the_field_named(
     ids=str,
 )
 def test_a_bad_rig_is_refused_with_the_field_named(
-    client: Client, namespace: str, spec: JSON, field: str, message: str
+    client: Client, spec: JSON, field: str, message: str
 ) -> None:
-    answer = client.create(RIG, manifest(RIG, namespace, RIG_SPEC | spec), dry_run=True)
+    answer = client.create(RIG, manifest(RIG, NOWHERE, RIG_SPEC | spec), dry_run=True)
     assert answer.status == 422
     assert [cause for cause in answer.causes if cause[0].startswith(field) and message in cause[1]], (
         answer.causes
@@ -241,10 +243,10 @@ def strings_of_ours() -> list[Any]:
 
 @pytest.mark.parametrize(("kind", "path"), strings_of_ours())
 def test_ten_thousand_characters_are_too_long_for_a_field_of_ours(
-    client: Client, namespace: str, kind: Kind, path: str
+    client: Client, kind: Kind, path: str
 ) -> None:
     answer = client.create(
-        kind.resource, manifest(kind.resource, namespace, at(path, LONG)["spec"]), dry_run=True
+        kind.resource, manifest(kind.resource, NOWHERE, at(path, LONG)["spec"]), dry_run=True
     )
     concrete = path.replace("[]", "[0]").replace("{}", ".key")
     too_long = [field for field, message in answer.causes if "Too long" in message]
