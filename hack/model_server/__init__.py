@@ -1,0 +1,1 @@
+"""A model server that follows a script: lets the real Claude Code work without a provider."""
