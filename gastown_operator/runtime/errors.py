@@ -179,6 +179,7 @@ _BY_STATUS: Mapping[int, type[ApiError]] = {
     503: ServiceUnavailable,
     504: ServerTimeout,
 }
+_UID = "metadata.uid"
 _TOO_LARGE = "ResourceVersionTooLarge"
 _TOO_LARGE_TEXT = (
     "Too large resource version"  # apiserver storage.NewTooLargeResourceVersionError; the cause may be absent
@@ -224,11 +225,13 @@ def from_text(
 def _kind(status: int, reason: str, message: str, details: Mapping[str, Any]) -> type[ApiError]:
     if _TOO_LARGE in _causes(details) or message.startswith(_TOO_LARGE_TEXT):
         return ResourceVersionTooLarge
+    if status == 422 and _UID in _causes(details, "field"):
+        return Conflict  # how the server refuses a patch whose metadata.uid is another object's
     by_status = _BY_STATUS.get(status)
     return _BY_REASON.get(reason) or by_status or (InternalError if status >= 500 else ApiError)
 
 
-def _causes(details: Mapping[str, Any]) -> Iterable[str]:
+def _causes(details: Mapping[str, Any], member: str = "reason") -> Iterable[str]:
     causes = details.get("causes")
     entries = causes if isinstance(causes, list) else []
-    return [str(cause.get("reason") or "") for cause in entries if isinstance(cause, dict)]
+    return [str(cause.get(member) or "") for cause in entries if isinstance(cause, dict)]

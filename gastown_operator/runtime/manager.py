@@ -111,7 +111,9 @@ class Manager:
         selection = Selection("", label_selector, field_selector)
         if self._selections.setdefault(resource, selection) != selection and selection != Selection():
             raise ValueError(f"{resource} is cached with other selectors already")
-        store = self._stores.get(resource) or self._new_store(resource, selection)
+        if resource not in self._stores:
+            self._add_store(resource, selection)
+        store: Store[T] = self._stores[resource]
         for name, function in (indexes or {}).items():
             store.add_index(name, function)
         return store
@@ -138,11 +140,15 @@ class Manager:
         """Begin an orderly stop; `run` returns when it is done."""
         self._stopping.set()
 
+    async def close(self) -> None:
+        """Close the connections; `run` does so at its end."""
+        await self._requests.close()
+        await self._watches.close()
+
     async def run(self) -> None:
         """Run until SIGTERM, SIGINT or `stop`. Raises ConfigurationError if an address is taken."""
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(self._requests.close)
-            stack.push_async_callback(self._watches.close)
+            stack.push_async_callback(self.close)
             await self._serve(stack)
             async with anyio.create_task_group() as caches:
                 caches.start_soon(self._obey_signals, caches.cancel_scope)
@@ -207,7 +213,7 @@ class Manager:
             application = health_application(self.healthz, self.readyz)
             await stack.enter_async_context(serve(application, self._options.health_address))
 
-    def _new_store(self, resource: Resource[T], selection: Selection) -> Store[T]:
+    def _add_store(self, resource: Resource[T], selection: Selection) -> None:
         store = Store(resource)
         self._stores[resource] = store
         self.metrics.watch_cache(str(resource), store)
@@ -229,7 +235,6 @@ class Manager:
                     self._report,
                 )
             )
-        return store
 
     def _handler(self, controller: Controller, watch: Watch[T]) -> Callable[[Event[T]], None]:
         own = watch.resource == controller.watches[0].resource
