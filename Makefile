@@ -1,0 +1,45 @@
+# Short names for what developers and operators do; `make help` lists them.
+# Works on the current cluster of kubectl. On a lab cluster: hack/cluster exec -- make deploy
+
+KUBECTL ?= kubectl
+PYTHON ?= python3
+IMG ?= localhost/gastown-operator:dev
+WORKLOAD_IMG ?= localhost/gastown-workload:dev
+AGENT_IMG ?= localhost/gastown-agent:dev
+
+RENDER = $(PYTHON) hack/render.py --operator '$(IMG)' --workload '$(WORKLOAD_IMG)' --agent '$(AGENT_IMG)'
+
+.DEFAULT_GOAL := help
+.PHONY: help environment generate validate test images install uninstall deploy undeploy
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+environment: ## make .venv with the locked development packages
+	@hack/environment
+
+generate: environment ## write the CRDs anew from the API classes
+	.venv/bin/python -m gastown_operator.api.crd
+
+validate: environment ## all static checks: formatting, lint, types, import contracts, CRD drift
+	.venv/bin/tox run --quiet -e static
+
+test: ## every test; makes the cluster and the images that it needs
+	hack/test
+
+images: ## build the container images (needs root)
+	hack/images
+
+install: ## apply the CRDs to the current cluster
+	$(KUBECTL) apply --server-side --force-conflicts -f manifests/crd
+	$(KUBECTL) wait --for=condition=Established --timeout=60s -f manifests/crd
+
+uninstall: ## remove the CRDs, and with them every Rig and Polecat
+	$(KUBECTL) delete --ignore-not-found -f manifests/crd
+
+deploy: ## deploy the operator: make deploy IMG=… WORKLOAD_IMG=… AGENT_IMG=…
+	$(RENDER) | $(KUBECTL) apply -f -
+	$(KUBECTL) --namespace gastown-system rollout status deployment/gastown-operator --timeout=120s
+
+undeploy: ## remove the operator; the work namespace and the CRDs stay
+	$(RENDER) --removable | $(KUBECTL) delete --ignore-not-found -f -
