@@ -74,6 +74,7 @@ class Manager:
     recorder: EventRecorder = field(init=False)
     gate: WriteGate = field(init=False)
     queue: WorkQueue = field(init=False)
+    ports: list[int] = field(factory=list, init=False)
     _requests: Transport = field(init=False)
     _watches: Transport = field(init=False)
     _stores: dict[Resource[Any], Store[Any]] = field(factory=dict, init=False)
@@ -135,6 +136,11 @@ class Manager:
             self.store(watch.resource).add_handler(self._handler(controller, watch))
         metrics = self.metrics.controller(controller.name)
         self._workers.append(ControllerWorkers(controller, self.queue, self.gate, self._clock, metrics))
+
+    @property
+    def stopping(self) -> bool:
+        """Whether an orderly stop has begun."""
+        return self._stopping.is_set()
 
     def stop(self) -> None:
         """Begin an orderly stop; `run` returns when it is done."""
@@ -206,12 +212,12 @@ class Manager:
                 self.stop()
 
     async def _serve(self, stack: AsyncExitStack) -> None:
-        if self._options.metrics_address:
-            application = metrics_application(self.registry)
-            await stack.enter_async_context(serve(application, self._options.metrics_address))
-        if self._options.health_address:
-            application = health_application(self.healthz, self.readyz)
-            await stack.enter_async_context(serve(application, self._options.health_address))
+        for application, address in (
+            (metrics_application(self.registry), self._options.metrics_address),
+            (health_application(self.healthz, self.readyz), self._options.health_address),
+        ):
+            if address is not None:
+                self.ports.append(await stack.enter_async_context(serve(application, address)))
 
     def _add_store(self, resource: Resource[T], selection: Selection) -> None:
         store = Store(resource)
