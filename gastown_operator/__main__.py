@@ -11,7 +11,7 @@ from gastown_operator import __version__
 from gastown_operator.controllers.metrics import PolecatCollector
 from gastown_operator.controllers.polecat import reconciler as polecat
 from gastown_operator.controllers.rig import reconciler as rig
-from gastown_operator.controllers.settings import OperatorSettings
+from gastown_operator.controllers.settings import WORKLOAD_USER, OperatorSettings
 from gastown_operator.runtime.clock import SystemClock
 from gastown_operator.runtime.configuration import load_connection
 from gastown_operator.runtime.errors import ConfigurationError
@@ -71,7 +71,7 @@ def _settings(arguments: argparse.Namespace) -> OperatorSettings:
         workload_image=arguments.workload_image,
         agent_image=arguments.agent_image or arguments.workload_image,
         native_sidecars=arguments.sidecars == "native",
-        run_as_user=None if arguments.platform == "openshift" else OperatorSettings.run_as_user,
+        run_as_user=None if arguments.platform == "openshift" else WORKLOAD_USER,
         start_timeout=arguments.pod_start_timeout,
     )
 

@@ -13,7 +13,7 @@ from gastown_operator.controllers.polecat.admission import Admission
 from gastown_operator.controllers.polecat.status import READY
 
 
-@frozen
+@frozen(eq=False)  # the registry keeps its collectors in a dictionary
 class PolecatCollector(Collector):
     """How many polecats are in which phase, for which reason, and how attempts ended."""
 

@@ -1,6 +1,11 @@
 """What the operator's command line decides for all controllers."""
 
+from typing import Final
+
 from attrs import frozen
+
+#: A user that no image of a distribution uses; the workload image has a passwd entry for it, which ssh needs.
+WORKLOAD_USER: Final = 10001
 
 
 @frozen(kw_only=True)
@@ -19,5 +24,5 @@ class OperatorSettings:
     workload_image: str
     agent_image: str
     native_sidecars: bool = True
-    run_as_user: int | None = 10001
+    run_as_user: int | None = WORKLOAD_USER
     start_timeout: float = 300.0

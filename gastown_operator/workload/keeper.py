@@ -75,9 +75,13 @@ class Keeper:
                 )
                 (self.control / "stop").write_text("deadline\n")
                 deadline = None
-            if signal.SIGUSR1 in came or self.monotonic() >= next_checkpoint:
+            if (signal.SIGUSR1 in came and not self._agent_reported()) or self.monotonic() >= next_checkpoint:
                 self._checkpoint()
                 next_checkpoint = self.monotonic() + self.settings.checkpoint_interval
+
+    def _agent_reported(self) -> bool:
+        """Whether the agent has ended: then preStop has nothing to save that the end does not save anyway."""
+        return agent_end.read(self.hints, self.control).code is not None
 
     def _checkpoint(self) -> None:
         """Put the work of now on the remote; a failure costs this checkpoint only."""
