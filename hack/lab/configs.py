@@ -127,16 +127,22 @@ def audit_policy() -> str:
 
 
 def corefile(layout: Layout) -> str:
-    """CoreDNS: cluster.local from the API; every other name does not exist, as nothing outside can be reached."""
-    return f""".:53 {{
+    """CoreDNS: the cluster's names from the API; every other name does not exist, as nothing outside can be reached.
+
+    Two blocks, because `template` comes before `kubernetes` within one, whatever the order in the file.
+    """
+    return f"""\
+cluster.local:53 in-addr.arpa:53 ip6.arpa:53 {{
     bind {NODE_ADDRESS}
     errors
-    health 127.0.0.1:8080
     ready 127.0.0.1:8181
     kubernetes cluster.local in-addr.arpa ip6.arpa {{
         kubeconfig {layout.etc}/coredns.kubeconfig lab
-        fallthrough in-addr.arpa ip6.arpa
     }}
+}}
+.:53 {{
+    bind {NODE_ADDRESS}
+    errors
     template ANY ANY {{
         rcode NXDOMAIN
     }}

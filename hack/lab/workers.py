@@ -18,8 +18,8 @@ Wait = Callable[[str, Callable[[], bool]], None]
 _RBAC = "/apis/rbac.authorization.k8s.io/v1"
 _LABELS = {"k8s-app": "kube-dns", "kubernetes.io/name": "CoreDNS"}
 
-# Port and path of what says that CoreDNS and kube-proxy have read what they serve.
-_SERVED = ((8181, "/ready"), (10256, "/healthz"))
+# Port and path where the kubelet, kube-proxy and CoreDNS say that they work; a node's status may be older than them.
+_SERVED = ((10248, "/healthz"), (10256, "/healthz"), (8181, "/ready"))
 
 
 @dataclass(frozen=True)
