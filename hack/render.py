@@ -34,7 +34,7 @@ def image(text: str) -> str:
 def render(images: Mapping[str, str], files: Sequence[str] = FILES) -> str:
     """Return the manifests of `files` as one stream of documents, with `images` in the place of DEFAULTS."""
     text = "---\n".join((MANIFESTS / name).read_text() for name in files)
-    wanted = {DEFAULTS[name]: chosen for name, chosen in images.items()}
+    wanted = {default: images.get(name, default) for name, default in DEFAULTS.items()}
     return re.sub("|".join(map(re.escape, wanted)), lambda found: wanted[found.group()], text)
 
 

@@ -5,7 +5,6 @@ import dataclasses
 import fcntl
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from hack.image_build.builder import Builder, BuiltImage
 from hack.image_build.errors import BuildError
 from hack.image_build.host import PACKAGES, require_root
+from hack.image_build.loading import Cluster
 from hack.image_build.targets import TARGETS, Target
 from hack.lab.errors import LabError
 from hack.lab.packages import Apt
@@ -60,16 +60,6 @@ def cache_directory() -> Path:
     return Path(caches) / "gastown-operator" / "images"
 
 
-def load(built: Sequence[BuiltImage], cluster: str, progress: Progress) -> None:
-    """Load the archives into the lab cluster of that name."""
-    for image in built:
-        progress.say(f"{image.target}: loading into the cluster {cluster}")
-        command = [str(ROOT / "hack/cluster"), "load", str(image.archive), "--name", cluster]
-        status = subprocess.run(command, check=False, stdout=sys.stderr).returncode
-        if status != 0:
-            raise BuildError(f"hack/cluster could not load {image.archive} (status {status})")
-
-
 def as_json(built: Sequence[BuiltImage]) -> str:
     """Return the result for programs: an object with one member for each image."""
     return json.dumps({image.target: dataclasses.asdict(image) for image in built}, default=str)
@@ -101,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             Apt(progress).ensure(PACKAGES)
             built = Builder(ROOT, cache, options.base, progress).build(selected(options))
         if options.load:
-            load(built, options.load, progress)
+            Cluster(ROOT / "hack/cluster", options.load, progress).load(built)
     except (BuildError, LabError, OSError) as error:
         print(f"hack/images: {error}", file=sys.stderr)
         return 1

@@ -2,11 +2,13 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hack.image_build.__main__ import as_table, parse, selected
 from hack.image_build.builder import BuiltImage
+from hack.image_build.loading import is_everywhere
 from hack.image_build.targets import TARGETS, content_key
 
 ROOT = Path(__file__).parents[2]
@@ -128,3 +130,27 @@ def test_the_table_shows_names_sizes_and_times() -> None:
         "IMAGE                       TAG  SIZE    SECONDS  CACHED",
         "localhost/gastown-operator  abc  105 MB  4.2      no",
     ]
+
+
+BUILT = BuiltImage("agent", "localhost/gastown-agent:abc", Path("/x.tar"), 1, 0.1, cached=True)
+
+
+def node(*images: list[str]) -> dict[str, Any]:
+    return {"status": {"images": [{"names": names} for names in images]}}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "there"),
+    [
+        ([], False),
+        ([{"status": {}}], False),
+        ([node(["localhost/gastown-agent:abc", "localhost/gastown-agent:dev"])], True),
+        ([node(["localhost/gastown-agent:abc"], ["localhost/gastown-agent:dev"])], False),
+        ([node(["localhost/gastown-agent:abc", "localhost/gastown-agent:dev"]), node()], False),
+    ],
+    ids=["no node", "nothing said", "there", "dev is another image", "one node lacks it"],
+)
+def test_an_image_is_loaded_unless_every_node_has_it_under_both_names(
+    nodes: list[dict[str, Any]], there: bool
+) -> None:
+    assert is_everywhere(BUILT, nodes) is there

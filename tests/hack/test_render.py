@@ -1,0 +1,94 @@
+"""The manifests of the deployment, and the images that `make deploy` puts into them."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from hack.render import DEFAULTS, FILES, MANIFESTS, image, render
+
+ROOT = Path(__file__).parents[2]
+
+
+def objects(text: str) -> dict[tuple[str, str], dict[str, Any]]:
+    return {
+        (document["kind"], document["metadata"]["name"]): document for document in yaml.safe_load_all(text)
+    }
+
+
+def operator_container(text: str) -> dict[str, Any]:
+    deployment = objects(text)["Deployment", "gastown-operator"]
+    container: dict[str, Any] = deployment["spec"]["template"]["spec"]["containers"][0]
+    return container
+
+
+def rules() -> Iterator[dict[str, Any]]:
+    yield from objects(render({}))["ClusterRole", "gastown-operator"]["rules"]
+
+
+def test_every_manifest_is_deployed() -> None:
+    assert sorted(FILES) == sorted(path.name for path in MANIFESTS.glob("*.yaml"))
+
+
+def test_given_images_replace_the_default_ones_and_nothing_else() -> None:
+    container = operator_container(
+        render({"operator": "example.com/op:1", "workload": "example.com/w@sha256:" + "a" * 64})
+    )
+    assert container["image"] == "example.com/op:1"
+    assert container["args"] == [
+        "--workload-image=example.com/w@sha256:" + "a" * 64,
+        f"--agent-image={DEFAULTS['agent']}",
+    ]
+    assert render({}) == render(DEFAULTS)
+
+
+def test_an_image_that_is_named_like_another_default_is_not_replaced_again() -> None:
+    container = operator_container(render({"operator": DEFAULTS["workload"], "workload": "other:1"}))
+    assert container["image"] == DEFAULTS["workload"]
+
+
+@pytest.mark.parametrize("text", ["", "a b", "a\nb: c", "-x", "x:1 # y", 'x"'])
+def test_what_is_no_name_of_an_image_does_not_get_into_yaml(text: str) -> None:
+    with pytest.raises(Exception, match="is no name of an image"):
+        image(text)
+
+
+def test_removing_the_operator_leaves_the_namespace_with_the_users_work() -> None:
+    program = [sys.executable, str(ROOT / "hack/render.py"), "--removable"]
+    removed = objects(subprocess.run(program, check=True, capture_output=True, text=True).stdout)
+    assert ("Namespace", "gastown-system") in removed
+    assert ("Namespace", "gastown-workers") not in removed
+
+
+def test_the_operator_reads_no_secret_and_has_no_wildcard() -> None:
+    for rule in rules():
+        assert "secrets" not in rule["resources"]
+        assert not any("*" in entry for field in rule.values() for entry in field)
+
+
+def test_the_operator_cannot_run_commands_in_pods() -> None:
+    assert {
+        resource for rule in rules() for resource in rule["resources"] if resource.startswith("pods/")
+    } == {"pods/log"}
+
+
+def test_both_namespaces_enforce_the_restricted_profile() -> None:
+    manifests = objects(render({}))
+    for name in ("gastown-system", "gastown-workers"):
+        assert (
+            manifests["Namespace", name]["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
+            == "restricted"
+        )
+
+
+def test_users_who_may_edit_write_no_rigs() -> None:
+    written = {
+        resource
+        for rule in objects(render({}))["ClusterRole", "gastown-edit"]["rules"]
+        for resource in rule["resources"]
+    }
+    assert written == {"polecats", "convoys", "witnesses", "refineries", "beadstores"}
