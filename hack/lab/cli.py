@@ -47,7 +47,10 @@ def parser() -> argparse.ArgumentParser:
 
     up = verb("up", "bring the cluster up, or repair it; ready when it returns")
     up.add_argument(
-        "--nodes", type=Nodes, choices=list(Nodes), default=Nodes.REAL, help="default: %(default)s"
+        "--nodes",
+        choices=[nodes.value for nodes in Nodes],
+        default=Nodes.REAL.value,
+        help="default: %(default)s",
     )
     up.add_argument(
         "--kubernetes", metavar="VERSION", default=DEFAULT_KUBERNETES, help="default: %(default)s"

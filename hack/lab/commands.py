@@ -52,7 +52,7 @@ class LabCommands:
 
     def _up(self, options: argparse.Namespace) -> int:
         version = KubernetesVersion.parse(options.kubernetes)
-        spec = Spec(options.nodes, str(version))
+        spec = Spec(Nodes(options.nodes), str(version))
         cluster = Cluster.at(self.layout, self.progress)
         if not cluster.is_ready(spec):
             Apt(self.progress).ensure(packages.needed(spec.nodes))

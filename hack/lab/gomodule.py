@@ -30,14 +30,6 @@ def generated_go_mod(kubernetes_go_mod: str, version: KubernetesVersion) -> str:
     return "\n".join(lines) + "\n"
 
 
-def language_version(go_mod: str) -> tuple[int, int]:
-    """The Go version that a go.mod asks for."""
-    match = re.search(r"^go (\d+)\.(\d+)", go_mod, re.MULTILINE)
-    if not match:
-        raise LabError("a go.mod without a `go` line: remove the lab's cache and try again")
-    return int(match[1]), int(match[2])
-
-
 @dataclass(frozen=True)
 class ModuleSource:
     """Finds the module's folder for a version of Kubernetes."""
