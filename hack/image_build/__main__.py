@@ -90,11 +90,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             fcntl.flock(lock, fcntl.LOCK_EX)
             Apt(progress).ensure(PACKAGES)
             built = Builder(ROOT, cache, options.base, progress).build(selected(options))
-        if options.load:
-            Cluster(ROOT / "hack/cluster", options.load, progress).load(built)
+            if options.load:  # still under the lock, or another run might remove an archive as old
+                Cluster(ROOT / "hack/cluster", options.load, progress).load(built)
     except (BuildError, LabError, OSError) as error:
         print(f"hack/images: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("hack/images: interrupted; run the same command again to continue", file=sys.stderr)
+        return 130
     print(as_json(built) if options.json else as_table(built))
     return 0
 
