@@ -50,7 +50,6 @@ def kubelet(layout: Layout, pki: Pki) -> str:
                 "nodefs.inodesFree": "1%",
                 "imagefs.available": "1%",
             },
-            "registerWithTaints": [],
         }
     )
 
