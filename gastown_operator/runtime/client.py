@@ -96,12 +96,10 @@ class Client:
         raw = await self._idempotent("GET", path, query={name: text for name, text in query.items() if text})
         return _page(raw, path)
 
-    async def create(
-        self, resource: AnyResource, body: Raw, field_manager: str, *, dry_run: bool = False
-    ) -> Raw:
+    async def create(self, resource: AnyResource, body: Raw, field_manager: str) -> Raw:
         """Create an object; never repeated, since a lost answer may hide a success. Raises ApiError."""
         namespace = body["metadata"].get("namespace", "")
-        query = _write_query(field_manager, dry_run=dry_run)
+        query = _write_query(field_manager)
         return await self._call("POST", resource.path(namespace), query=query, body=body)
 
     async def apply(
@@ -256,11 +254,8 @@ def _retry_after(state: RetryCallState) -> float | None:
     return error.retry_after if isinstance(error, ApiError) else None
 
 
-def _write_query(field_manager: str, *, dry_run: bool = False) -> dict[str, str]:
-    query = {"fieldManager": field_manager}
-    if dry_run:
-        query["dryRun"] = "All"
-    return query
+def _write_query(field_manager: str) -> dict[str, str]:
+    return {"fieldManager": field_manager}
 
 
 def _identified(resource: AnyResource, key: ObjectKey, body: Raw) -> Raw:

@@ -59,11 +59,6 @@ class ApiError(RuntimeFailure):
         call = f"{self.verb} {self.path}".strip()
         return ": ".join(part for part in (call, answer, self.message) if part)
 
-    @property
-    def causes(self) -> frozenset[str]:
-        """The reasons of `details.causes`."""
-        return frozenset(_causes(self.details))
-
 
 class BadRequest(ApiError):
     """400: the request makes no sense to the server."""

@@ -110,7 +110,6 @@ class Reflector(Generic[T]):
     _relist: str | None = "initial"
     _can_stream: bool = True
     _streaming_failures: int = 0
-    _events: int = 0
     _malformed: dict[ObjectKey, str] = field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
@@ -129,7 +128,7 @@ class Reflector(Generic[T]):
     async def run(self) -> None:
         """Follow the server for good; ends only by cancellation."""
         while True:
-            opened, self._events = self._clock.monotonic(), 0
+            opened = self._clock.monotonic()
             try:
                 await self._follow()
             except _WatchClosed:
@@ -154,7 +153,7 @@ class Reflector(Generic[T]):
         self._metrics.restarts["closed"].inc()
         if self.phase is Phase.STREAMING:
             await self._rest("the watch ended before it had sent the present objects")
-        elif not self._events and seconds < SHORT_WATCH:
+        elif seconds < SHORT_WATCH:
             await self._rest("the watch ended at once")
 
     async def _recover(self, error: ApiError) -> None:
@@ -253,7 +252,6 @@ class Reflector(Generic[T]):
 
     async def _digest(self, batch: list[bytes], loading: Table[T] | None) -> Table[T] | None:
         """Take in some lines; return the table that is still loading, if it is."""
-        self._events += len(batch)
         self._metrics.last_event.set(self._clock.now().timestamp())
         for line in batch:
             kind, raw = _event(line)
