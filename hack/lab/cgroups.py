@@ -39,10 +39,15 @@ class Cgroup:
         return cls(name, tuple(hierarchies))
 
     def create(self) -> None:
-        """Make it and the components' child. Does nothing where they exist."""
+        """Make it and the components' child. Does nothing where they exist; raises LabError where that is forbidden."""
         for hierarchy in self.hierarchies:
             for path in (hierarchy / self.name, hierarchy / self.name / COMPONENTS):
-                path.mkdir(exist_ok=True)
+                try:
+                    path.mkdir(exist_ok=True)
+                except OSError as error:
+                    raise LabError(
+                        f"cannot make a cgroup ({error}): /sys/fs/cgroup must be writable"
+                    ) from error
                 for setting in ("cpuset.cpus", "cpuset.mems"):
                     _inherit(path, setting)
 

@@ -169,7 +169,8 @@ class Cluster:
                 self.supervisor.check(component)
             if time.monotonic() > deadline:
                 raise NotReadyError(
-                    f"{what} is not ready after {READY_SECONDS} s: see `hack/cluster status` and its logs"
+                    f"{what} is not ready after {READY_SECONDS} s: see `hack/cluster status` and `logs`, "
+                    "or start afresh with `hack/cluster down` and `up`"
                 )
             time.sleep(0.1)
 

@@ -7,3 +7,9 @@ class LabError(Exception):
 
 class NotReadyError(LabError):
     """A part of the cluster did not come up in time, or ended; the message names its log."""
+
+
+def last_line(text: str) -> str:
+    """The last line that is not empty: where programs put the reason."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "no output"

@@ -7,8 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from hack.lab.errors import LabError
-from hack.lab.go import last_line
+from hack.lab.errors import LabError, last_line
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hack.lab import locks
-from hack.lab.errors import LabError
+from hack.lab.errors import LabError, last_line
 from hack.lab.progress import Progress
 
 # Newest of the minor version that the default Kubernetes is built and tested with.
@@ -54,12 +54,6 @@ class Go:
         if result.returncode:
             raise LabError(f"`go {arguments[0]} {arguments[1]}` failed: {last_line(result.stderr)}")
         return result.stdout
-
-
-def last_line(text: str) -> str:
-    """The last line that is not empty: where programs put the reason."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "no output"
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,7 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from hack.lab.errors import LabError
-from hack.lab.go import last_line
+from hack.lab.errors import LabError, last_line
 from hack.lab.layout import PAUSE_IMAGE, Layout
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hack.lab import mounts
+from hack.lab.errors import LabError, last_line
 from hack.lab.layout import NODE_ADDRESS
 
 CLONE_NEWNET = 0x40000000  # linux/sched.h
@@ -25,15 +26,18 @@ class NetworkNamespace:
         return self.path in mounts.below([self.path])
 
     def create(self) -> None:
-        """Make it, with the node address on `lo` (the kernel may have no dummy device) and a route that ends there."""
+        """Make it, with the node address on `lo` (the kernel may have no dummy device) and a route that ends there.
+
+        Raises LabError where root may not do that.
+        """
         self.path.touch()
-        subprocess.run(["unshare", f"--net={self.path}", "true"], check=True)
+        _run(["unshare", f"--net={self.path}", "true"])
         for arguments in (
             ["ip", "link", "set", "lo", "up"],
             ["ip", "address", "add", f"{NODE_ADDRESS}/32", "dev", "lo"],
             ["ip", "route", "add", "default", "dev", "lo"],
         ):
-            subprocess.run(self.command(arguments), check=True)
+            _run(self.command(arguments))
 
     def command(self, arguments: list[str]) -> list[str]:
         """The command that runs `arguments` inside, in the same process: nsenter replaces itself.
@@ -51,6 +55,15 @@ class NetworkNamespace:
                 yield
             finally:
                 _setns(outside.fileno())
+
+
+def _run(command: list[str]) -> None:
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise LabError(
+            f"cannot make a network namespace ({last_line(result.stderr)}): "
+            "run as root with all capabilities, in a container with --privileged"
+        )
 
 
 def _setns(descriptor: int) -> None:

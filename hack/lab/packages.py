@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hack.lab.components import Nodes
-from hack.lab.errors import LabError
-from hack.lab.go import last_line
+from hack.lab.errors import LabError, last_line
 from hack.lab.progress import Progress
 
 POLICY = Path("/usr/sbin/policy-rc.d")
