@@ -62,7 +62,7 @@ class Page:
     continue_token: str
 
 
-@define
+@define(eq=False, repr=False)
 class Client:
     """Reads are live (caches are the manager's business); every write names its field manager for the audit log."""
 

@@ -62,7 +62,7 @@ class _Occurrence:
     moment: datetime
 
 
-@define
+@define(eq=False, repr=False)
 class EventRecorder:
     """Takes events at once and writes them in `run`; what it cannot keep up with is dropped and counted."""
 

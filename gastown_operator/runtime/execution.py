@@ -80,7 +80,7 @@ class Versions(Protocol):
         ...
 
 
-@define
+@define(eq=False, repr=False)
 class Executor:
     """Writes with preconditions, under one field manager, and tells the gate what it wrote."""
 

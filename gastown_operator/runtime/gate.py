@@ -26,7 +26,7 @@ class _Writes:
     versions: dict[Resource[Any], int] = field(factory=dict)
 
 
-@define
+@define(eq=False, repr=False)
 class WriteGate:
     """What every key wrote last, against how far the caches have come. Kinds without a cache do not count."""
 
@@ -75,7 +75,7 @@ class WriteGate:
         return None
 
 
-@define
+@define(eq=False)
 class ControllerGate:
     """The write side of the gate, for one controller."""
 

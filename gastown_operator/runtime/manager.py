@@ -58,7 +58,7 @@ class Options:
     health_address: Address | None = None
 
 
-@define
+@define(eq=False, repr=False)
 class Manager:
     """One process: its caches, its queue, its controllers."""
 
@@ -266,5 +266,5 @@ class Manager:
         self.recorder.event(regarding_raw(resource, raw), note)
 
     def _cache_problem(self) -> str | None:
-        behind = [reflector.describe() for reflector in self._reflectors if not reflector.ready]
+        behind = [str(reflector) for reflector in self._reflectors if not reflector.ready]
         return "; ".join(behind) or None

@@ -127,7 +127,7 @@ class CacheReading(Protocol):
     def __len__(self) -> int: ...
 
 
-@define
+@define(eq=False, repr=False)
 class Metrics:
     """Every metric of the runtime, on one registry."""
 

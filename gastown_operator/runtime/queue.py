@@ -57,7 +57,7 @@ class _Item:
     since: float
 
 
-@define
+@define(eq=False)
 class _Lane:
     metrics: LaneMetrics
     items: dict[Request, _Item] = field(factory=dict)
@@ -81,7 +81,7 @@ class _Lane:
             self.idle.popleft().set()
 
 
-@define
+@define(eq=False, repr=False)
 class WorkQueue:
     """Keys that need work, per controller; `run` must be running for delays to end."""
 

@@ -90,7 +90,7 @@ class _WatchSilent(Exception):  # noqa: N818 - named for what was seen
 Report = Callable[[Resource[Any], Raw, Exception], None]
 
 
-@define
+@define(eq=False, repr=False)
 class Reflector(Generic[T]):
     """The single writer of a partition. `client` must not repeat calls itself: the backoff here does."""
 
@@ -121,8 +121,8 @@ class Reflector(Generic[T]):
         """Whether the cache is complete and follows the server."""
         return self.synced.is_set() and not self.problem
 
-    def describe(self) -> str:
-        """Return one line on how it stands, for health checks."""
+    def __str__(self) -> str:
+        """Say in one line how it stands."""
         return f"{self._resource} {self.phase.value}" + (f" ({self.problem})" if self.problem else "")
 
     async def run(self) -> None:

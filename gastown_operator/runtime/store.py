@@ -65,7 +65,7 @@ class Event(Generic[T]):
 Handler = Callable[[Event[T]], None]
 
 
-@define
+@define(eq=False)
 class _Bucket(Generic[T]):
     """The objects under one value of an index; sorted when read, not when written."""
 
@@ -86,7 +86,7 @@ class _Bucket(Generic[T]):
         return self._ordered
 
 
-@define
+@define(eq=False, repr=False)
 class Table(Generic[T]):
     """Objects with their indexes: filled on the side during a relist, then swapped in whole."""
 
@@ -136,12 +136,12 @@ class Table(Generic[T]):
                     del buckets[value]
 
 
-@define
+@define(eq=False)
 class Partition(Generic[T]):
     """The writer's side of a store, for one namespace ("" for all of them)."""
 
-    _store: "Store[T]"
-    table: Table[T]
+    _store: "Store[T]" = field(repr=False)
+    table: Table[T] = field(repr=False)
     resource_version: int = 0
     synced: bool = False
 
@@ -184,7 +184,7 @@ class Partition(Generic[T]):
         self._store.release()
 
 
-@define
+@define(eq=False, repr=False)
 class Store(Generic[T]):
     """The reader's side. Everything returned is immutable and shared."""
 
@@ -233,6 +233,9 @@ class Store(Generic[T]):
         if namespace not in self._partitions:
             self._partitions[namespace] = Partition(self, Table(self.functions))
         return self._partitions[namespace]
+
+    def __repr__(self) -> str:
+        return f"Store({self.resource}, {len(self)} objects, version {self.resource_version})"
 
     def __len__(self) -> int:
         return sum(len(partition.table.objects) for partition in self._partitions.values())

@@ -18,8 +18,10 @@ from yarl import URL
 from gastown_operator.runtime.configuration import Connection
 from gastown_operator.runtime.errors import (
     ApiError,
+    ConfigurationError,
     ConnectionFailed,
     RequestTimeout,
+    Unauthorized,
     UnexpectedResponse,
     from_status,
     from_text,
@@ -41,7 +43,7 @@ _KEEPALIVE = (  # finds a dead peer within 15 + 3 * 5 seconds
 )
 
 
-@define
+@define(eq=False, repr=False)
 class Transport:
     """A pool of connections to one API server, opened at the first call; `close` it at the end."""
 
@@ -106,7 +108,10 @@ class Transport:
         limit: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
         """Return a response whose status is 2xx and whose body is unread."""
-        authorization = await self._connection.credentials.authorization()
+        try:
+            authorization = await self._connection.credentials.authorization()
+        except ConfigurationError as error:  # a token that is not there yet, or for the moment
+            raise Unauthorized(str(error), verb=verb, path=path) from error
         if authorization:
             headers["Authorization"] = authorization
         try:
@@ -151,7 +156,7 @@ class Transport:
         return self._session
 
 
-@define
+@define(eq=False)
 class Lines:
     """The lines of a streamed answer, in the batches in which they come. Iterate once."""
 

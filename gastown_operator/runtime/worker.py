@@ -38,7 +38,7 @@ class _Outdated:
 Outcome = Result | _Failed | _Ended | _Outdated
 
 
-@define
+@define(eq=False, repr=False)
 class ControllerWorkers:
     """The workers of one controller. An exception in a reconcile never leaves its turn."""
 

@@ -250,9 +250,7 @@ async def test_serves_what_it_has_while_it_may_not_read(rig: Rig) -> None:
         await until(lambda: len(rig.server.sent(watches=True)) == 3 and rig.reflector.phase is Phase.BACKOFF)
         assert rig.names() == ["a"]
         assert not rig.reflector.ready
-        assert rig.reflector.describe().startswith(
-            "configmaps Backoff (GET /api/v1/configmaps: 403 Forbidden"
-        )
+        assert str(rig.reflector).startswith("configmaps Backoff (GET /api/v1/configmaps: 403 Forbidden")
         await rig.clock.next_sleep()
         await until(lambda: rig.reflector.ready)
 

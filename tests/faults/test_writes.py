@@ -12,6 +12,7 @@ from gastown_operator.runtime.configuration import Connection
 from gastown_operator.runtime.errors import (
     ApiError,
     BadRequest,
+    ConfigurationError,
     Conflict,
     ConnectionFailed,
     Forbidden,
@@ -319,6 +320,29 @@ async def test_logs_are_bytes(writer: Writer) -> None:
     request = writer.server.requests[0]
     assert request.path == "/api/v1/namespaces/ns/pods/child/log"
     assert request.query == {"container": "agent", "tailLines": "1", "limitBytes": "100", "previous": "true"}
+
+
+@define
+class Token:
+    """Credentials that are missing until they are there."""
+
+    value: str = ""
+
+    async def authorization(self) -> str:
+        if not self.value:
+            raise ConfigurationError("no token in /somewhere")
+        return f"Bearer {self.value}"
+
+
+async def test_a_missing_token_is_no_reason_to_die(server: ScriptedServer) -> None:
+    token = Token()
+    transport = Transport(Connection(server.url, credentials=token), Metrics(CollectorRegistry()), "tests")
+    with pytest.raises(Unauthorized, match="no token in /somewhere"):
+        await transport.request("GET", "/version")
+    token.value = "abc"
+    await transport.request("GET", PATH)
+    assert server.requests[0].headers["Authorization"] == "Bearer abc"
+    await transport.close()
 
 
 async def test_says_who_it_is_and_asks_for_json(writer: Writer) -> None:

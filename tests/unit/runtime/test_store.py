@@ -124,6 +124,7 @@ def test_the_version_of_several_namespaces_is_the_least() -> None:
     assert store.get(ObjectKey("two", "a")) == thing("a", 12, namespace="two")
     assert store.get(ObjectKey("three", "a")) is None
     assert len(store.values()) == len(store) == 2
+    assert repr(store) == "Store(things.example.com, 2 objects, version 10)"
 
 
 def test_an_index_spans_namespaces_in_key_order() -> None:
