@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from hack.lab.layout import DNS_ADDRESS, NODE_ADDRESS, NODE_NAME, PAUSE_IMAGE, POD_CIDR, Layout
+from hack.lab.layout import DNS_ADDRESS, NODE_NAME, PAUSE_IMAGE, POD_CIDR, Layout
 from hack.lab.pki import Pki
 
 CNI_PROGRAMS = "/usr/lib/cni"
@@ -125,14 +125,14 @@ def audit_policy() -> str:
     )
 
 
-def corefile(layout: Layout) -> str:
-    """CoreDNS: the cluster's names from the API; every other name does not exist, as nothing outside can be reached.
+def corefile(layout: Layout, addresses: list[str]) -> str:
+    """CoreDNS on these addresses: the cluster's names from the API; no other exists, as nothing outside can be reached.
 
     Two blocks, because `template` comes before `kubernetes` within one, whatever the order in the file.
     """
     return f"""\
 cluster.local:53 in-addr.arpa:53 ip6.arpa:53 {{
-    bind {NODE_ADDRESS}
+    bind {" ".join(addresses)}
     errors
     ready 127.0.0.1:8181
     kubernetes cluster.local in-addr.arpa ip6.arpa {{
@@ -140,7 +140,7 @@ cluster.local:53 in-addr.arpa:53 ip6.arpa:53 {{
     }}
 }}
 .:53 {{
-    bind {NODE_ADDRESS}
+    bind {" ".join(addresses)}
     errors
     template ANY ANY {{
         rcode NXDOMAIN

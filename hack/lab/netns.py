@@ -10,7 +10,6 @@ from pathlib import Path
 
 from hack.lab import mounts
 from hack.lab.errors import LabError, last_line
-from hack.lab.layout import NODE_ADDRESS
 
 CLONE_NEWNET = 0x40000000  # linux/sched.h
 
@@ -25,8 +24,8 @@ class NetworkNamespace:
         """Whether it is there to be entered."""
         return self.path in mounts.below([self.path])
 
-    def create(self) -> None:
-        """Make it, with the node address on `lo` (the kernel may have no dummy device) and a route that ends there.
+    def create(self, addresses: list[str]) -> None:
+        """Make it, with the addresses on `lo` (the kernel may have no dummy device) and a route that ends there.
 
         Raises LabError where root may not do that.
         """
@@ -34,7 +33,7 @@ class NetworkNamespace:
         _run(["unshare", f"--net={self.path}", "true"])
         for arguments in (
             ["ip", "link", "set", "lo", "up"],
-            ["ip", "address", "add", f"{NODE_ADDRESS}/32", "dev", "lo"],
+            *(["ip", "address", "replace", address, "dev", "lo"] for address in addresses),
             ["ip", "route", "add", "default", "dev", "lo"],
         ):
             _run(self.command(arguments))

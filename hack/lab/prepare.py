@@ -9,6 +9,7 @@ from hack.lab.layout import Layout
 from hack.lab.netns import NetworkNamespace
 from hack.lab.pki import CLIENTS, Pki
 from hack.lab.record import Record
+from hack.lab.resolver import dns_addresses
 from hack.lab.stages import kwok_configuration
 
 CNI_RESULTS = Path("/var/lib/cni/results")
@@ -39,7 +40,7 @@ class Preparation:
             layout.logs,
         ):
             directory.mkdir()
-        self.netns.create()
+        self.netns.create(dns_addresses())
         self.pki.create()
         self._write_configuration(record.spec.nodes)
         self.link_programs(record)
@@ -59,7 +60,7 @@ class Preparation:
                 configs.containerd(self.layout, lower_oom_scores=may_lower_oom_scores())
             )
             (etc / "cni/10-lab.conflist").write_text(configs.cni(self.layout))
-            (etc / "Corefile").write_text(configs.corefile(self.layout))
+            (etc / "Corefile").write_text(configs.corefile(self.layout, dns_addresses()))
 
     def link_programs(self, record: Record) -> None:
         """Make what `exec` finds on PATH; the one binary goes by the name that it is called by."""

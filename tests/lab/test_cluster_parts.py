@@ -57,9 +57,10 @@ def test_the_audit_log_has_every_write_and_no_read() -> None:
 
 
 def test_names_outside_of_the_cluster_do_not_exist() -> None:
-    inside, outside = configs.corefile(LAYOUT).split(".:53 {")
+    inside, outside = configs.corefile(LAYOUT, ["10.250.0.1", "192.0.2.53"]).split(".:53 {")
     assert "kubernetes cluster.local" in inside
     assert "NXDOMAIN" in outside
+    assert all("bind 10.250.0.1 192.0.2.53\n" in block for block in (inside, outside))
 
 
 def test_a_program_image_holds_the_program_and_runs_it() -> None:

@@ -13,6 +13,7 @@ from hack.lab.leftovers import leftovers
 from hack.lab.mounts import parse_mounts
 from hack.lab.packages import Apt, Package
 from hack.lab.progress import Progress
+from hack.lab.resolver import name_servers
 
 HYBRID = """\
 24 1 254:0 / / rw,relatime shared:1 - ext4 /dev/root rw
@@ -47,6 +48,23 @@ def test_a_new_cpuset_gets_what_its_parent_has(tmp_path: Path) -> None:
         (directory / "cgroup.clone_children").write_text("0\n")
     Cgroup("lab", (tmp_path,)).create()
     assert (cpuset / "components/cpuset.cpus").read_text() == "0-1\n"
+
+
+@pytest.mark.parametrize(
+    ("resolv_conf", "addresses"),
+    [
+        (
+            "search a b\nnameserver 192.0.2.53\nnameserver 2001:db8::53\noptions ndots:1\n",
+            ["192.0.2.53"],
+        ),
+        ("nameserver 127.0.0.53\n# nameserver 192.0.2.1\n;nameserver 192.0.2.2\n", ["127.0.0.53"]),
+        ("nameserver fe80::1%eth0\nnameserver\nnameserver nonsense\n", []),
+        ("nameserver 10.250.0.1\nnameserver 10.244.0.1\nnameserver 10.0.0.10\n", []),
+        ("", []),
+    ],
+)
+def test_name_servers_that_the_clusters_dns_can_stand_in_for(resolv_conf: str, addresses: list[str]) -> None:
+    assert name_servers(resolv_conf) == addresses
 
 
 def test_what_never_was_has_no_leftovers(tmp_path: Path) -> None:
