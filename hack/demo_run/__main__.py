@@ -1,0 +1,119 @@
+"""The command line of `hack/demo`."""
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from hack.demo_run import machine
+from hack.demo_run.errors import DemoError
+from hack.demo_run.signals import InterruptedByUser, raise_on_signals
+from hack.demo_run.steps import WORK_NAMESPACE, Images
+from hack.lab.progress import Progress
+
+DESCRIPTION = """\
+Shows a polecat at work, from nothing to the end: makes a Kubernetes cluster on this machine, deploys the operator, serves a
+small project with a failing test over SSH, and lets a polecat repair it. Needs root and Debian; installs and builds what is
+missing (about fifteen minutes the first time, less than a minute later).
+"""
+EPILOG = """\
+The cluster stays, so that you can look around; the next run uses it again. The exit status is 0 if the commit that the
+git server has is the one in the polecat's status, and the project's tests failed before it and pass on it.
+"""
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options."""
+    parser = argparse.ArgumentParser(
+        "hack/demo",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--agent",
+        choices=("claude-code", "custom"),
+        default="claude-code",
+        help="claude-code: the real program, with a scripted model instead of a provider; "
+        "custom: a shell command, which spares you the large agent image (default: %(default)s)",
+    )
+    parser.add_argument("--name", default="demo", help="name of the cluster (default: %(default)s)")
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=300,
+        metavar="SECONDS",
+        help="how long the polecat may take (default: %(default)s)",
+    )
+    after = parser.add_mutually_exclusive_group()
+    after.add_argument(
+        "--keep",
+        action="store_true",
+        help="let the git server and the model run on until Ctrl-C, to sling more work",
+    )
+    after.add_argument("--down", action="store_true", help="remove the cluster at the end")
+    return parser.parse_args(arguments)
+
+
+def run(options: argparse.Namespace, progress: Progress, result: Path) -> int:
+    """Prepare the machine and run the demo inside of the cluster; return the exit status."""
+    machine.install_programs(progress)
+    machine.bring_up(options.name, progress)
+    images = machine.build_images(options.name, progress, with_agent=options.agent != "custom")
+    try:
+        return machine.run_inside(options.name, *inside(options, images, progress, result))
+    finally:
+        if options.down:
+            machine.take_down(options.name, progress)
+
+
+def inside(options: argparse.Namespace, images: Images, progress: Progress, result: Path) -> list[str]:
+    """Return the command that runs in the cluster's network."""
+    return [
+        *(sys.executable, "-m", "hack.demo_run.inside"),
+        *("--agent", options.agent, "--seconds", str(options.timeout)),
+        *("--operator-image", images.operator, "--workload-image", images.workload),
+        *("--agent-image", images.agent, "--began", str(progress.started), "--result", str(result)),
+        *(["--keep"] if options.keep else []),
+    ]
+
+
+def hints(name: str) -> str:
+    """Return what to do with the cluster that stays."""
+    there = f"hack/cluster exec --name {name} --"
+    return f"""\
+The cluster stays. Look at it:  {there} kubectl --namespace {WORK_NAMESPACE} get polecats,pods,events
+                   Remove it:   hack/cluster down --name {name}
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo; return the exit status."""
+    options = parse(arguments)
+    progress = Progress("demo", sys.stdout, time.monotonic())
+    raise_on_signals()
+    with tempfile.TemporaryDirectory(prefix="gastown-demo-") as directory:
+        result = Path(directory) / "result"
+        try:
+            machine.require_root()
+            with machine.alone(options.name):
+                status = run(options, progress, result)
+        except DemoError as error:
+            print(f"hack/demo: {error}", file=sys.stderr)
+            return 1
+        except InterruptedByUser as interruption:
+            if not (options.keep and result.exists()):
+                print("hack/demo: interrupted; run it again, the cluster is used as it is", file=sys.stderr)
+                return interruption.exit_status
+            status = 0
+        if not options.down:
+            print(hints(options.name))
+        if status == 0:
+            print(result.read_text())
+        return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,38 @@
+"""What the cluster knows about a polecat that went wrong."""
+
+from collections.abc import Iterator
+
+from hack.demo_run.errors import DemoError
+from hack.demo_run.kubectl import Kubectl
+from hack.demo_run.steps import OPERATOR, OPERATOR_NAMESPACE
+from hack.demo_run.transcript import printable
+
+TAIL = 20
+CONTAINERS = ("clone", "keeper", "agent")
+_CONDITIONS = 'jsonpath={range .status.conditions[*]}{.type}={.status} {.reason} {.message}{"\\n"}{end}'
+_EVENTS = "custom-columns=TYPE:.type,REASON:.reason,MESSAGE:.message"
+
+
+def explain(kubectl: Kubectl, polecat: str) -> Iterator[str]:
+    """Yield the polecat's conditions, its pod's events and logs, and the operator's latest lines."""
+    pod = f"polecat-{polecat}"
+    operator = Kubectl(OPERATOR_NAMESPACE)
+    yield from _section("conditions", kubectl, "get", "polecat", polecat, f"--output={_CONDITIONS}")
+    yield from _section(
+        *("events of the pod", kubectl, "get", "events", f"--field-selector=involvedObject.name={pod}"),
+        f"--output={_EVENTS}",
+    )
+    for container in CONTAINERS:
+        yield from _section(
+            f"log of {container}", kubectl, "logs", pod, f"--container={container}", f"--tail={TAIL}"
+        )
+    yield from _section("log of the operator", operator, "logs", OPERATOR, f"--tail={TAIL}")
+
+
+def _section(title: str, kubectl: Kubectl, *arguments: str) -> Iterator[str]:
+    yield f"--- {title}: {' '.join(kubectl.command(*arguments[:3]))}"
+    try:
+        answer = kubectl.run(*arguments)
+    except DemoError as error:
+        answer = str(error)
+    yield from (f"    {printable(line)}" for line in answer.splitlines())
