@@ -179,8 +179,11 @@ class Admission:
         )
 
     def _holds_slot(self, polecat: Polecat) -> bool:
-        """Whether its pod is there already, though its status does not say so yet."""
-        return any(not pod.phase.terminal for pod in self.pods.by_index(PODS_BY_OWNER, polecat.metadata.uid))
+        """Whether its pod is there already or is being created, though its status does not say so yet."""
+        uid = polecat.metadata.uid
+        return uid in self._assumed or any(
+            not pod.phase.terminal for pod in self.pods.by_index(PODS_BY_OWNER, uid)
+        )
 
     def _unseen(self, rig: str) -> set[str]:
         """UIDs of the rig's polecats whose pods are being created and not in the cache yet."""
