@@ -15,6 +15,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socket import socket
+from socketserver import TCPServer
 from typing import IO, Any
 from urllib.parse import urlsplit
 
@@ -69,6 +70,10 @@ class _TlsServer(ThreadingHTTPServer):
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._tls.load_cert_chain(certificates.certificate, certificates.key)
         super().__init__(address, handler)
+
+    def server_bind(self) -> None:
+        """Bind without asking for the address's name, as HTTPServer does: where no name server answers that takes 10 s."""
+        TCPServer.server_bind(self)
 
     def get_request(self) -> tuple[socket, Any]:
         """Accept a connection; its handshake happens with its first read, in the thread of the connection."""

@@ -5,6 +5,7 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -76,6 +77,10 @@ class _Server(ThreadingHTTPServer):
     script: Script
     key: str | None
     log: Callable[[str], None]
+
+    def server_bind(self) -> None:
+        """Bind without asking for the address's name, as HTTPServer does: where no name server answers that takes 10 s."""
+        TCPServer.server_bind(self)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the base class calls it so
         """Note a connection that broke: agents are killed in the middle of answers."""

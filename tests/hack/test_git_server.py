@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -203,6 +204,13 @@ def test_a_server_on_the_same_directory_keeps_its_identity(tmp_path: Path) -> No
         assert second.known_hosts_line() == line
         assert second.certificate_authority() == authority
         assert "refs/heads/main" in second.refs("kept")
+
+
+def test_starting_asks_no_name_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the lab's network none answers, and the question takes ten seconds."""
+    monkeypatch.setattr(socket, "getfqdn", lambda *_: pytest.fail("asked for a name"))
+    with GitServer(tmp_path, "127.0.0.1"):
+        pass
 
 
 def test_stopping_leaves_no_process_and_no_listener(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -166,6 +167,13 @@ def test_a_connection_serves_head_stream_whole_message_and_count() -> None:
     assert parsed(stream)[-1]["type"] == "message_stop"
     assert json.loads(body)["content"][1]["input"] == {"command": "pwd"}
     assert json.loads(count)["input_tokens"] > 10
+
+
+def test_starting_asks_no_name_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the lab's network none answers, and the question takes ten seconds."""
+    monkeypatch.setattr(socket, "getfqdn", lambda *_: pytest.fail("asked for a name"))
+    with ModelServer(SCRIPT):
+        pass
 
 
 def test_unknown_routes_and_broken_bodies_are_errors_of_the_api() -> None:
