@@ -8,9 +8,9 @@ assumed until it is seen.
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from gastown_operator.api import labels
 from gastown_operator.api.core import Pod
@@ -25,8 +25,9 @@ POLECATS_BY_BEAD: Final = "bead"
 PODS_BY_OWNER: Final = "owner"
 ACTIVE_PODS_BY_RIG: Final = "active-rig"
 
-#: A creation whose answer was lost and that never happened must not hold its slot for ever.
-ASSUMPTION_EXPIRY: Final = 300.0
+#: A creation whose answer was lost and that never happened must not hold its slot for ever; as long as controllers of
+#: Kubernetes wait for what they expect (pkg/controller/controller_utils.go, ExpectationsTimeout).
+DOUBT_SECONDS: Final = 300.0
 _NO_TIME: Final = datetime.max.replace(tzinfo=UTC)
 
 
@@ -101,11 +102,17 @@ def holds_bead(polecat: Polecat) -> bool:
 
 @frozen
 class _Assumed:
-    """A pod whose creation is under way, and until when that is believed (monotonic seconds)."""
+    """A pod that is being created, or was and is not in the cache yet.
+
+    Attributes:
+        version: resource version of its creation; None while that is under way or not known.
+        expires: monotonic second after which a creation whose answer was lost is taken for one that never happened.
+    """
 
     pod: ObjectKey
     rig: str
-    expires: float
+    version: int | None = None
+    expires: float | None = None
 
 
 @define
@@ -145,12 +152,19 @@ class Admission:
 
     def assume(self, polecat: Polecat, pod: ObjectKey) -> None:
         """Count a pod that is about to be created. Call it before the first await after the verdict."""
-        expires = self.clock.monotonic() + ASSUMPTION_EXPIRY
-        self._assumed[polecat.metadata.uid] = _Assumed(pod, polecat.spec.rig, expires)
+        self._assumed[polecat.metadata.uid] = _Assumed(pod, polecat.spec.rig)
 
-    def refuse(self, polecat: Polecat) -> None:
-        """Stop counting the pod of a polecat: its creation was refused."""
+    def created(self, polecat: Polecat, version: int) -> None:
+        """Count its pod until the cache has come as far as its creation."""
+        self._revise(polecat, version=version)
+
+    def refused(self, polecat: Polecat) -> None:
+        """Stop counting the pod of a polecat: there will be none."""
         self._assumed.pop(polecat.metadata.uid, None)
+
+    def doubt(self, polecat: Polecat) -> None:
+        """Count its pod a while longer: whether it was created is not known."""
+        self._revise(polecat, expires=self.clock.monotonic() + DOUBT_SECONDS)
 
     def next_in_line(self, rig: str, maximum: int) -> list[ObjectKey]:
         """The candidates that the free slots of a rig are for."""
@@ -185,15 +199,22 @@ class Admission:
             not pod.phase.terminal for pod in self.pods.by_index(PODS_BY_OWNER, uid)
         )
 
+    def _revise(self, polecat: Polecat, **changes: Any) -> None:
+        assumed = self._assumed.get(polecat.metadata.uid)
+        if assumed is not None:
+            self._assumed[polecat.metadata.uid] = evolve(assumed, **changes)
+
     def _unseen(self, rig: str) -> set[str]:
         """UIDs of the rig's polecats whose pods are being created and not in the cache yet."""
-        now = self.clock.monotonic()
-        settled = [
-            uid for uid, it in self._assumed.items() if it.expires < now or self.pods.get(it.pod) is not None
-        ]
-        for uid in settled:
+        for uid in [uid for uid, assumed in self._assumed.items() if self._settled(assumed)]:
             del self._assumed[uid]
-        return {uid for uid, it in self._assumed.items() if it.rig == rig}
+        return {uid for uid, assumed in self._assumed.items() if assumed.rig == rig}
+
+    def _settled(self, assumed: _Assumed) -> bool:
+        seen = self.pods.get(assumed.pod) is not None
+        caught_up = assumed.version is not None and self.pods.resource_version >= assumed.version
+        expired = assumed.expires is not None and self.clock.monotonic() >= assumed.expires
+        return seen or caught_up or expired
 
 
 def bead_index(polecat: Polecat) -> str:

@@ -417,7 +417,7 @@ def _start(observed: Observed, settings: OperatorSettings, now: datetime) -> Dec
         text = f"pod {observed.name_taken_by.metadata.name} of a former Polecat is still there; waiting for its end"
         return _queued(polecat, "PodNameInUse", text)
     if observed.verdict.wait is not None:
-        return _queued(polecat, observed.verdict.wait, observed.verdict.message, now=now)
+        return _queued(polecat, observed.verdict.wait.value, observed.verdict.message, now=now)
     return _create(polecat, resolved, settings)
 
 

@@ -97,7 +97,7 @@ def _metadata(polecat: Polecat, resolved: Resolved) -> JSON:
         "annotations": {
             **resolved.pod.pod_annotations,
             **ours,
-            labels.AGENT: resolved.agent,
+            labels.AGENT: resolved.agent.value,
             labels.BRANCH: resolved.work_branch,
             **({labels.MODEL: resolved.launch.model} if resolved.launch.model else {}),
         },

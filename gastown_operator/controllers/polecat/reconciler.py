@@ -72,12 +72,18 @@ class PolecatReconciler:
         return Result(requeue_after=execution.requeue_after)
 
     async def _execute(self, polecat: Polecat, decided: Plan) -> Execution:
-        for action in decided.actions:
-            if isinstance(action, Create):
-                self.admission.assume(polecat, action.key)
-        execution = await self.executor.execute(POLECAT, polecat, decided)
+        creates = [action for action in decided.actions if isinstance(action, Create)]
+        for action in creates:
+            self.admission.assume(polecat, action.key)
+        try:
+            execution = await self.executor.execute(POLECAT, polecat, decided)
+        except BaseException:
+            self.admission.doubt(polecat)
+            raise
         if execution.refusal is not None:
-            self.admission.refuse(polecat)
+            self.admission.refused(polecat)
+        elif creates:
+            self.admission.created(polecat, execution.versions[POD])
         return execution
 
 

@@ -1,0 +1,215 @@
+"""What a run is made of, and what a rig refuses: a credential is bound to its destination by the rig."""
+
+from typing import Any
+
+import pytest
+
+from gastown_operator.api.agentconfig import Agent
+from gastown_operator.controllers.polecat.resolve import RefusedError, resolve
+from tests.unit.controllers.objects import REPOSITORY, SETTINGS, polecat, rig
+
+ELSEWHERE = "ssh://git@evil.example.invalid/project.git"
+CLAUDE: dict[str, Any] = {"agent": "claude-code", "agentConfig": {"command": []}}
+
+REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
+    "local mode without a town": ({"executionMode": "local"}, {}, "LocalModeUnavailable", "kubectl -n"),
+    "a rig with a town": ({}, {"town": {"mode": "CLI"}}, "TownUnavailable", "spec.town.mode"),
+    "another repository with the rig's credential": (
+        {"kubernetes": {"gitRepository": ELSEWHERE}},
+        {},
+        "CredentialBoundToRig",
+        "gitURL",
+    ),
+    "another repository with the rig's credential named": (
+        {"kubernetes": {"gitRepository": ELSEWHERE, "gitSecretRef": {"name": "git-credentials"}}},
+        {"allowedSecrets": ["git-credentials"]},
+        "CredentialBoundToRig",
+        "allowedSecrets",
+    ),
+    "another repository with a Secret that the rig does not allow": (
+        {"kubernetes": {"gitRepository": ELSEWHERE, "gitSecretRef": {"name": "mine"}}},
+        {},
+        "SecretNotAllowed",
+        "mine",
+    ),
+    "another Secret for the rig's repository": (
+        {"kubernetes": {"gitSecretRef": {"name": "other-rigs"}}},
+        {},
+        "SecretNotAllowed",
+        "other-rigs",
+    ),
+    "an endpoint of its own with the rig's credential": (
+        {
+            **CLAUDE,
+            "agentConfig": {"command": [], "modelProvider": {"endpoint": "https://evil.example.invalid"}},
+        },
+        {},
+        "EndpointNotAllowed",
+        "spec.providers",
+    ),
+    "a Secret in the environment": (
+        {
+            "agentConfig": {
+                "env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "git-credentials", "key": "k"}}}]
+            }
+        },
+        {},
+        "SecretNotAllowed",
+        "git-credentials",
+    ),
+    "a ConfigMap in the environment": (
+        {
+            "agentConfig": {
+                "env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "cm", "key": "k"}}}]
+            }
+        },
+        {},
+        "ConfigMapNotAllowed",
+        "cm",
+    ),
+    "known hosts of its own": (
+        {"kubernetes": {"sshKnownHostsConfigMapRef": {"name": "mine"}}},
+        {},
+        "ConfigMapNotAllowed",
+        "allowedConfigMaps",
+    ),
+    "pull secrets": (
+        {"kubernetes": {"imagePullSecrets": [{"name": "pull"}]}},
+        {},
+        "SecretNotAllowed",
+        "pull",
+    ),
+    "labels that could leave the network policy": (
+        {"kubernetes": {"podLabels": {"a": "b"}}},
+        {},
+        "PolicyRefused",
+        "PodLabels",
+    ),
+    "annotations that could inject": (
+        {"kubernetes": {"podAnnotations": {"sidecar.istio.io/inject": "true"}}},
+        {},
+        "PolicyRefused",
+        "PodAnnotations",
+    ),
+    "a service account": (
+        {"kubernetes": {"serviceAccountName": "admin"}},
+        {},
+        "PolicyRefused",
+        "ServiceAccountName",
+    ),
+    "a runtime class": (
+        {"kubernetes": {"runtimeClassName": "none"}},
+        {},
+        "PolicyRefused",
+        "RuntimeClassName",
+    ),
+    "a priority class": (
+        {"kubernetes": {"priorityClassName": "high"}},
+        {},
+        "PolicyRefused",
+        "PriorityClassName",
+    ),
+    "tolerations": (
+        {"kubernetes": {"tolerations": [{"operator": "Exists"}]}},
+        {},
+        "PolicyRefused",
+        "Tolerations",
+    ),
+    "no gateway": ({"gateway": "Disabled"}, {}, "PolicyRefused", "GatewayDisabled"),
+    "host keys unchecked": (
+        {"kubernetes": {"sshStrictHostKeyChecking": "no"}},
+        {},
+        "PolicyRefused",
+        "HostKeyChecking",
+    ),
+    "a branch that is an option": ({"kubernetes": {"gitBranch": "-x"}}, {}, "InvalidGitBranch", "gitBranch"),
+    "an agent that cannot be run yet": ({"agent": "aider"}, {}, "AgentNotSupported", "aider"),
+    "custom without a command": (
+        {"agentConfig": {"command": []}},
+        {},
+        "CommandMissing",
+        "agentConfig.command",
+    ),
+    "another provider without an endpoint": (
+        {**CLAUDE, "agentConfig": {"command": [], "provider": "openai"}},
+        {},
+        "EndpointMissing",
+        "endpoint",
+    ),
+    "Claude's own credentials file": (
+        {**CLAUDE, "kubernetes": {"claudeCredsSecretRef": {"name": "claude-credentials"}}},
+        {},
+        "CredentialNotSupported",
+        "apiKeySecretRef",
+    ),
+}
+
+
+@pytest.mark.parametrize("sentence", REFUSED)
+def test_refused(sentence: str) -> None:
+    spec, of_rig, reason, hint = REFUSED[sentence]
+
+    with pytest.raises(RefusedError) as refused:
+        resolve(polecat(**spec), rig(**of_rig), SETTINGS)
+
+    assert refused.value.reason == reason
+    assert hint in refused.value.message
+
+
+def test_a_polecat_of_a_foreign_namespace_is_refused() -> None:
+    with pytest.raises(RefusedError) as refused:
+        resolve(polecat(namespace="elsewhere"), rig(), SETTINGS)
+
+    assert refused.value.reason == "NamespaceNotAllowed"
+
+
+def test_the_rigs_repository_is_the_same_in_another_spelling() -> None:
+    spelled = "ssh://git@GIT.example.invalid:22/project"
+
+    resolved = resolve(polecat(kubernetes={"gitRepository": spelled}), rig(), SETTINGS)
+
+    assert (resolved.repository, resolved.git_secret) == (REPOSITORY, "git-credentials")
+
+
+def test_another_repository_may_come_with_a_secret_that_the_rig_allows() -> None:
+    own = polecat(kubernetes={"gitRepository": ELSEWHERE, "gitSecretRef": {"name": "mine"}})
+
+    resolved = resolve(own, rig(allowedSecrets=["mine"]), SETTINGS)
+
+    assert (resolved.repository, resolved.git_secret) == (ELSEWHERE, "mine")
+
+
+def test_a_provider_of_the_rig_brings_its_own_credential() -> None:
+    endpoint = "https://models.example.invalid/v1"
+    provider = {"name": "ours", "endpoint": endpoint, "secretRef": {"name": "ours", "key": "token"}}
+    own = polecat(agent="claude-code", agentConfig={"command": [], "modelProvider": {"endpoint": endpoint}})
+
+    launch = resolve(own, rig(providers=[provider]), SETTINGS).launch
+
+    environment = {entry["name"]: entry for entry in launch.environment}
+    assert environment["ANTHROPIC_API_KEY"]["valueFrom"]["secretKeyRef"] == {"name": "ours", "key": "token"}
+    assert environment["ANTHROPIC_BASE_URL"]["value"] == "https://models.example.invalid"
+
+
+def test_defaults_come_from_the_rig_and_then_from_the_older_operator() -> None:
+    resolved = resolve(polecat(agent=None, agentConfig={"command": []}), rig(), SETTINGS)
+
+    assert (resolved.agent, resolved.base_branch, resolved.deadline) == (Agent.CLAUDE_CODE, "main", 3600)
+    assert resolved.work_branch == "polecat/toast"
+    assert resolved.launch.image == "agent:1"
+
+    of_rig = rig(
+        defaults={"agent": "custom", "kubernetes": {"gitBranch": "trunk", "activeDeadlineSeconds": 60}}
+    )
+    resolved = resolve(polecat(agent=None), of_rig, SETTINGS)
+
+    assert (resolved.agent, resolved.base_branch, resolved.deadline) == (Agent.CUSTOM, "trunk", 60)
+
+
+def test_an_argument_is_never_expanded_by_the_kubelet() -> None:
+    own = polecat(agent="claude-code", agentConfig={"command": [], "model": "m"})
+
+    command = resolve(own, rig(), SETTINGS).launch.command
+
+    assert command[0] == "claude"
+    assert list(command[-2:]) == ["--model", "m"]
