@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from hack.demo_run.errors import DemoError
 from hack.demo_run.kubectl import Kubectl
 from hack.demo_run.steps import OPERATOR, OPERATOR_NAMESPACE
-from hack.demo_run.transcript import printable
+from hack.demo_run.transcript import told
 
 TAIL = 20
 CONTAINERS = ("clone", "keeper", "agent")
@@ -35,4 +35,5 @@ def _section(title: str, kubectl: Kubectl, *arguments: str) -> Iterator[str]:
         answer = kubectl.run(*arguments)
     except DemoError as error:
         answer = str(error)
-    yield from (f"    {printable(line)}" for line in answer.splitlines())
+    for line in answer.splitlines():
+        yield from (f"    {text}" for text in told(line))

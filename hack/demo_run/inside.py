@@ -132,7 +132,7 @@ def demonstrate(options: argparse.Namespace, progress: Progress) -> None:
     kubectl = Kubectl(steps.WORK_NAMESPACE)
     with progress.step("applying the CRDs: make install"):
         steps.install()
-    with progress.step(f"deploying the operator: make deploy {' '.join(images.make_arguments())}"):
+    with progress.step("deploying the operator: make deploy IMG=… WORKLOAD_IMG=… AGENT_IMG=…"):
         steps.deploy(images)
     steps.remove_former(kubectl, POLECAT, RIG)
     progress.say("starting a git server" + (" and a scripted model" if options.agent != "custom" else ""))

@@ -8,6 +8,8 @@ GIT_SECRET = "git-credentials"  # noqa: S105 - a Rig's default name for it
 PROVIDER_SECRET = "claude-credentials"  # noqa: S105 - a Rig's default name for it
 PROVIDER_KEY = "api-key"
 KNOWN_HOSTS = "known-hosts"
+# Whatever name it is asked for, the scripted model answers.
+MODEL = "scripted"
 
 Object = dict[str, Any]
 
@@ -42,9 +44,9 @@ def rig(name: str, git_url: str, *, beads_prefix: str = "demo", endpoint: str = 
         "defaults": defaults,
     }
     if endpoint:
-        defaults["agentConfig"] = {"modelProvider": {"endpoint": endpoint}}
+        defaults["agentConfig"] = {"model": MODEL, "modelProvider": {"endpoint": endpoint}}
         lent = {"name": PROVIDER_SECRET, "key": PROVIDER_KEY}
-        spec["providers"] = [{"name": "scripted", "endpoint": endpoint, "secretRef": lent}]
+        spec["providers"] = [{"name": MODEL, "endpoint": endpoint, "secretRef": lent}]
     return {**_head(API_VERSION, "Rig", name), "spec": spec}
 
 

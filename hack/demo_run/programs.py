@@ -3,17 +3,17 @@
 import re
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO
 
 from hack.demo_run.errors import DemoError
 
 ROOT = Path(__file__).resolve().parents[2]
 # The kernel ends the program with us, however we end. It holds across exec, so also for what hack/cluster becomes.
 WITH_US = ("setpriv", "--pdeathsig=TERM", "--")
-# How the programs under hack/ begin their lines; the demo has a clock of its own.
-_PREFIX = re.compile(r"^hack/[a-z]+: +(\d+\.\d+s  )?")
+# How the programs under hack/ begin their lines: progress has their own clock, which ours replaces; an error has none.
+_PROGRESS = re.compile(r"^hack/[a-z]+: +\d+\.\ds  ")
+_ERROR = re.compile(r"^hack/[a-z]+: ")
 
 
 def output(command: Sequence[str], *, stdin: str = "") -> str:
@@ -31,9 +31,9 @@ def stream(command: Sequence[str], say: Callable[[str], None]) -> str:
     """Run a longer program, passing on each line of its standard error; return its standard output.
 
     Raises:
-        DemoError: it failed; the message is the last line that it said.
+        DemoError: it failed; the message is the error that it printed, else its last line.
     """
-    last = ""
+    error = last = ""
     with (
         tempfile.TemporaryFile("w+") as answer,
         subprocess.Popen(
@@ -48,19 +48,18 @@ def stream(command: Sequence[str], say: Callable[[str], None]) -> str:
     ):
         assert process.stderr is not None  # noqa: S101 - says to mypy what PIPE means
         try:
-            for line in _lines(process.stderr):
-                # The last line of a program that fails is its error, and is said as such.
-                if last:
+            for line in process.stderr:
+                last = _PROGRESS.sub("", line.rstrip())
+                if _ERROR.match(last):
+                    error = _ERROR.sub("", last)
+                else:
                     say(last)
-                last = line
             status = process.wait()
         except BaseException:
             process.terminate()
             raise
         if status != 0:
-            raise DemoError(last or f"{' '.join(command[:3])} failed with status {status}")
-        if last:
-            say(last)
+            raise DemoError(error or last or f"{' '.join(command[:3])} failed with status {status}")
         answer.seek(0)
         return answer.read()
 
@@ -73,9 +72,3 @@ def attached(command: Sequence[str]) -> int:
         except BaseException:
             process.terminate()
             raise
-
-
-def _lines(said: IO[str]) -> Iterator[str]:
-    for line in said:
-        if text := _PREFIX.sub("", line.rstrip()):
-            yield text

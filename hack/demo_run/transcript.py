@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-WIDTH = 160
+WIDTH = 200
 # What says most about a tool's call, by the names of its arguments.
 _TELLING = ("command", "file_path", "pattern", "description")
 
