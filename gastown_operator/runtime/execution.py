@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from gastown_operator.runtime.client import Client
 from gastown_operator.runtime.errors import (
@@ -31,6 +31,7 @@ from gastown_operator.runtime.plan import (
     Regarding,
     controller_of,
 )
+from gastown_operator.runtime.wire import key_of, uid_of
 
 
 class NotOurs(RuntimeFailure):
@@ -58,10 +59,14 @@ class Refusal:
 
 @frozen
 class Execution:
-    """What came of a plan. After a refusal nothing later in the plan was done: neither status nor events."""
+    """What came of a plan. After a refusal nothing later in the plan was done: neither status nor events.
+
+    `versions` has the newest resource version that the actions gave to an object of each kind.
+    """
 
     refusal: Refusal | None = None
     requeue_after: float | None = None
+    versions: Mapping[Resource[Any], int] = field(factory=dict)
 
 
 class Recorder(Protocol):
@@ -96,9 +101,10 @@ class Executor:
         Raises ApiError for what time may heal; what it will not is returned as a refusal.
         """
         key = target.metadata.key
+        versions: dict[Resource[Any], int] = {}
         for action in plan.actions:
             try:
-                await self._act(key, action)
+                versions[action.resource] = await self._act(key, action)
             except (NotOurs, Forbidden, Invalid, BadRequest) as error:
                 return Execution(Refusal(action, error), plan.requeue_after)
         if plan.status is None:
@@ -107,11 +113,10 @@ class Executor:
             await self._write_status(resource, target, plan.status)
         for note in plan.events:
             self._recorder.event(regarding(resource, target), note)
-        return Execution(requeue_after=plan.requeue_after)
+        return Execution(requeue_after=plan.requeue_after, versions=versions)
 
-    async def _act(self, reconciled: ObjectKey, action: Action) -> None:
-        answer = await self._answer(action)
-        self._remember(reconciled, action.resource, answer)
+    async def _act(self, reconciled: ObjectKey, action: Action) -> int:
+        return self._remember(reconciled, action.resource, await self._answer(action))
 
     async def _answer(self, action: Action) -> Raw:
         match action:
@@ -169,10 +174,12 @@ class Executor:
         self._metrics.issued.inc()
         self._remember(metadata.key, resource, answer)
 
-    def _remember(self, reconciled: ObjectKey, resource: Resource[Any], answer: Raw) -> None:
-        version = answer.get("metadata", {}).get("resourceVersion")
+    def _remember(self, reconciled: ObjectKey, resource: Resource[Any], answer: Raw) -> int:
+        """Tell the gate which version we wrote, and return it; 0 where the answer has none (a finished deletion)."""
+        version = int(answer.get("metadata", {}).get("resourceVersion") or 0)
         if version:
-            self._gate.record(reconciled, resource, int(version))
+            self._gate.record(reconciled, resource, version)
+        return version
 
 
 def regarding(resource: Resource[Any], target: Object) -> Regarding:
@@ -185,7 +192,4 @@ def regarding(resource: Resource[Any], target: Object) -> Regarding:
 
 def regarding_raw(resource: Resource[Any], raw: Raw) -> Regarding:
     """Return the reference to an object of which only the JSON is at hand, and that perhaps malformed."""
-    found = raw.get("metadata")
-    metadata = found if isinstance(found, dict) else {}
-    key = ObjectKey(str(metadata.get("namespace") or ""), str(metadata.get("name") or ""))
-    return Regarding(resource.api_version, resource.kind, key, str(metadata.get("uid") or ""))
+    return Regarding(resource.api_version, resource.kind, key_of(raw), uid_of(raw))

@@ -12,12 +12,11 @@ from random import Random
 from typing import Any, Generic, TypeVar
 
 import anyio
-import orjson
 from attrs import define, field, frozen
 
 from gastown_operator.runtime.backoff import Backoff
 from gastown_operator.runtime.client import Client
-from gastown_operator.runtime.clock import Clock
+from gastown_operator.runtime.clock import Clock, Deadline
 from gastown_operator.runtime.errors import (
     ApiError,
     BadRequest,
@@ -26,13 +25,12 @@ from gastown_operator.runtime.errors import (
     NotFound,
     RequestTimeout,
     ResourceVersionTooLarge,
-    UnexpectedResponse,
-    from_status,
 )
 from gastown_operator.runtime.metrics import InformerMetrics
 from gastown_operator.runtime.objects import Object, ObjectKey, Raw, Resource
 from gastown_operator.runtime.store import Partition, Table
 from gastown_operator.runtime.transport import Transport
+from gastown_operator.runtime.wire import decode_event, ends_initial_events, key_of, version_of
 
 T = TypeVar("T", bound=Object)
 
@@ -52,7 +50,6 @@ SHORT_WATCH = (
 MISSING_KIND_DELAY = 10.0  # seconds; a CRD that may be installed later (controller-runtime retries as often)
 STREAMING_ATTEMPTS = 2  # failures of a streaming start before a list is tried instead
 PAGE_SIZE = 500
-_INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 
 class Phase(Enum):
@@ -84,7 +81,32 @@ class _WatchClosed(Exception):  # noqa: N818 - not an error in itself
 
 
 class _WatchSilent(Exception):  # noqa: N818 - named for what was seen
-    """Nothing came for longer than bookmarks are apart."""
+    """Nothing came for longer than it should have taken; the argument is the metric's reason."""
+
+
+@define
+class _Vigil:
+    """How long a watch may be silent.
+
+    A server may never send bookmarks for a kind in which nothing has happened since it started ("we don't provide any
+    guarantees", apiserver cacher.go), so silence is suspicious only where something is due: an answer, the rest of the
+    initial events, or a bookmark from a server that was seen sending them. Else the whole watch has its time; dead peers
+    are TCP keepalive's to find.
+    """
+
+    _clock: Clock
+    _silence: Deadline
+    _end: float
+    strict: bool = True
+    _extended: float = float("-inf")
+
+    def note(self, *, strict: bool) -> None:
+        """Note a sign of life; `strict` if another is due within the idle limit."""
+        now = self._clock.monotonic()
+        if strict == self.strict and now - self._extended < 1.0:
+            return  # not for each of thousands of events a second
+        self.strict, self._extended = strict, now
+        self._silence.extend(IDLE_LIMIT if strict else self._end - now)
 
 
 Report = Callable[[Resource[Any], Raw, Exception], None]
@@ -110,6 +132,7 @@ class Reflector(Generic[T]):
     _relist: str | None = "initial"
     _can_stream: bool = True
     _streaming_failures: int = 0
+    _bookmarked: bool = False
     _malformed: dict[ObjectKey, str] = field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
@@ -133,9 +156,9 @@ class Reflector(Generic[T]):
                 await self._follow()
             except _WatchClosed:
                 await self._closed(self._clock.monotonic() - opened)
-            except _WatchSilent:
-                self._metrics.restarts["idle"].inc()
-                await self._rest(f"no event and no bookmark for {IDLE_LIMIT:g} seconds")
+            except _WatchSilent as silence:
+                self._metrics.restarts[str(silence)].inc()
+                await self._rest("the watch fell silent")
             except ApiError as error:
                 await self._recover(error)
 
@@ -219,21 +242,19 @@ class Reflector(Generic[T]):
         self.phase = Phase.LIVE if loading is None else Phase.STREAMING
         seconds = self._random.uniform(*SERVER_TIMEOUT)
         path = self._resource.path(self._selection.namespace)
-        with self._clock.deadline(IDLE_LIMIT) as idle:
-            async with self._watches.stream(
-                path, self._watch_query(loading, seconds), deadline=seconds + CLIENT_GRACE
-            ) as lines:
+        query = self._watch_query(loading, seconds)
+        with self._clock.deadline(IDLE_LIMIT) as silence:
+            vigil = _Vigil(self._clock, silence, self._clock.monotonic() + seconds + CLIENT_GRACE)
+            async with self._watches.stream(path, query, deadline=seconds + CLIENT_GRACE) as lines:
                 if loading is None:
                     self._alive()
-                extended = self._clock.monotonic()
+                vigil.note(strict=loading is not None or self._bookmarked)
                 async for batch in lines:
-                    now = self._clock.monotonic()
-                    if now - extended >= 1.0:  # not for each of thousands of events a second
-                        idle.extend(IDLE_LIMIT)
-                        extended = now
                     loading = await self._digest(batch, loading)
-        if idle.expired:
-            raise _WatchSilent
+                    vigil.note(strict=loading is not None or self._bookmarked)
+        if silence.expired:
+            self._bookmarked = False
+            raise _WatchSilent("idle" if vigil.strict else "deadline")
         raise _WatchClosed
 
     def _watch_query(self, loading: Table[T] | None, seconds: float) -> dict[str, str]:
@@ -254,11 +275,11 @@ class Reflector(Generic[T]):
         """Take in some lines; return the table that is still loading, if it is."""
         self._metrics.last_event.set(self._clock.now().timestamp())
         for line in batch:
-            kind, raw = _event(line)
+            kind, raw = decode_event(line)
             if loading is None:
                 self._change(kind, raw)
-            elif kind == "BOOKMARK" and _ends_initial_events(raw):
-                await self._complete(loading, _version(raw))
+            elif kind == "BOOKMARK" and ends_initial_events(raw):
+                await self._complete(loading, version_of(raw))
                 loading = None
             else:
                 self._gather(kind, raw, loading)
@@ -269,17 +290,18 @@ class Reflector(Generic[T]):
         if kind in {"ADDED", "MODIFIED"}:
             self._load(loading, raw)
         elif kind == "DELETED":
-            loading.remove(_key(raw))
+            loading.remove(key_of(raw))
 
     def _change(self, kind: str, raw: Raw) -> None:
         if kind in {"ADDED", "MODIFIED"}:
             self._put(raw)
         elif kind == "DELETED":
-            key = _key(raw)
+            key = key_of(raw)
             self._malformed.pop(key, None)
-            self._partition.remove(key, _version(raw))
+            self._partition.remove(key, version_of(raw))
         elif kind == "BOOKMARK":
-            self._partition.advance(_version(raw))
+            self._bookmarked = True
+            self._partition.advance(version_of(raw))
         else:
             logger.warning("%s: unknown watch event %r skipped", self._resource, kind)
 
@@ -288,14 +310,14 @@ class Reflector(Generic[T]):
             self._partition.put(self._fitting(raw))
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one object must not stop the others
             self._skip(raw, error)
-            self._partition.advance(_version(raw))
+            self._partition.advance(version_of(raw))
 
     def _load(self, table: Table[T], raw: Raw) -> None:
         try:
             table.put(self._fitting(raw))
         except Exception as error:  # noqa: BLE001 - as above
             self._skip(raw, error)
-            known = self._partition.table.objects.get(_key(raw))
+            known = self._partition.table.objects.get(key_of(raw))
             if known is not None:
                 table.put(known)  # it exists: better its last good state than a deletion that did not happen
 
@@ -307,45 +329,13 @@ class Reflector(Generic[T]):
 
     def _skip(self, raw: Raw, error: Exception) -> None:
         """Report an object that does not fit, once for each way in which it does not."""
-        key, what = _key(raw), f"{type(error).__name__}: {error}"
+        key, what = key_of(raw), f"{type(error).__name__}: {error}"
         if self._malformed.get(key) == what:
             return
         self._malformed[key] = what
         self._metrics.malformed.inc()
         logger.error("%s %s does not fit its projection and is skipped: %s", self._resource, key, what)
         self._report(self._resource, raw, error)
-
-
-def _event(line: bytes) -> tuple[str, Raw]:
-    """Decode a line of a watch. Raises ApiError for an ERROR event or what is no event."""
-    try:
-        event = orjson.loads(line)
-        kind, raw = event["type"], event["object"]
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        raise UnexpectedResponse(f"not a watch event: {line[:200]!r}") from None
-    if not isinstance(raw, dict):
-        raise UnexpectedResponse(f"a watch event without an object: {line[:200]!r}")
-    if kind == "ERROR":
-        raise from_status(raw, verb="WATCH")
-    return kind, raw
-
-
-def _key(raw: Raw) -> ObjectKey:
-    """Return the key of an object of which nothing else may be right."""
-    metadata = raw.get("metadata")
-    metadata = metadata if isinstance(metadata, dict) else {}
-    return ObjectKey(str(metadata.get("namespace") or ""), str(metadata.get("name") or ""))
-
-
-def _version(raw: Raw) -> int:
-    metadata = raw.get("metadata")
-    text = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
-    return int(text) if isinstance(text, str) and text.isdecimal() else 0
-
-
-def _ends_initial_events(raw: Raw) -> bool:
-    annotations = raw["metadata"].get("annotations") if isinstance(raw.get("metadata"), dict) else None
-    return isinstance(annotations, dict) and annotations.get(_INITIAL_EVENTS_END) == "true"
 
 
 def _restart_reason(error: ApiError) -> str:

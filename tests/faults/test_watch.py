@@ -7,7 +7,7 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from gastown_operator.runtime.reflector import IDLE_LIMIT, Phase
+from gastown_operator.runtime.reflector import CLIENT_GRACE, IDLE_LIMIT, Phase
 from tests.faults.conftest import Rig
 from tests.faults.scripted_server import (
     Answer,
@@ -167,20 +167,54 @@ async def test_a_cut_in_the_middle_of_a_line_loses_nothing(rig: Rig) -> None:
     assert rig.server.sent(watches=True)[1].query["resourceVersion"] == "100"
 
 
-@pytest.mark.parametrize("silent", [stall, stream(line("BOOKMARK", bookmark(100, end=True)), then="stall")])
-async def test_a_silent_connection_is_given_up(rig: Rig, silent: Answer) -> None:
-    """Pitfall 4: no answer, or no bookmark after one, within the idle limit."""
+START = line("BOOKMARK", bookmark(100, end=True))
+LIVE_BOOKMARK = line("BOOKMARK", bookmark(100))
+
+
+@pytest.mark.parametrize(
+    ("silent", "reason"),
+    [
+        (stall, "idle"),
+        (stream(line("ADDED", config_map("a", 7)), then="stall"), "idle"),
+        (stream(START, LIVE_BOOKMARK, then="stall"), "idle"),
+        (stream(START, then="stall"), "deadline"),
+    ],
+    ids=["no answer", "half the start", "bookmarks cease", "never a bookmark"],
+)
+async def test_a_silent_connection_is_given_up(rig: Rig, silent: Answer, reason: str) -> None:
+    """Pitfall 4: soon where a sign of life is due, and in any case when the watch has had its time."""
     rig.server.script("GET", silent, watches=True)
     async with following(rig):
         await rig.server.received(1, watches=True)
         await anyio.wait_all_tasks_blocked()
-        await until(lambda: rig.reflector.synced.is_set() or silent is stall)
-        await rig.clock.advance(IDLE_LIMIT - 1)
-        assert len(rig.server.sent(watches=True)) == 1
-        await rig.clock.advance(1)
+        await until(lambda: silent is stall or bool(rig.sample(LAST_EVENT, resource="configmaps")))
+        whole = int(rig.server.requests[0].query["timeoutSeconds"]) + CLIENT_GRACE
+        limit = whole if reason == "deadline" else IDLE_LIMIT
+        await rig.clock.advance(limit - 1)
+        assert not rig.reflector.problem
+        while not rig.reflector.problem:
+            await rig.clock.advance(0.25)
+        assert rig.clock.monotonic() <= limit + 1
         await rig.clock.next_sleep()
         await live(rig)
-    assert rig.sample("informer_watch_restarts_total", resource="configmaps", reason="idle") == 1
+    assert rig.sample("informer_watch_restarts_total", resource="configmaps", reason=reason) == 1
+
+
+LAST_EVENT = "informer_last_event_timestamp_seconds"
+
+
+async def test_a_server_that_sends_no_bookmarks_is_not_troubled(rig: Rig) -> None:
+    """Seen on a real apiserver: a kind in which nothing has happened since it started gets none."""
+    rig.server.script("GET", stream(START, LIVE_BOOKMARK, then="stall"), stream(then="stall"), watches=True)
+    async with following(rig):
+        await live(rig)
+        await rig.clock.advance(IDLE_LIMIT)
+        await rig.clock.next_sleep()
+        await rig.server.received(2, watches=True)
+        await live(rig)
+        await anyio.wait_all_tasks_blocked()
+        await rig.clock.advance(3 * IDLE_LIMIT)
+    assert len(rig.server.sent(watches=True)) == 2
 
 
 @pytest.mark.parametrize(
