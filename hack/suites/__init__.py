@@ -1,0 +1,1 @@
+"""Every test of the project, and the clusters that they need."""
