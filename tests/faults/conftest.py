@@ -60,6 +60,10 @@ class Rig:
             lambda _resource, raw, _error: self.malformed.append(raw),
         )
 
+    def given_up(self) -> str:
+        """Say why the reflector rests, if it does."""
+        return self.reflector.problem
+
     def names(self) -> list[str]:
         return [value.metadata.name for value in self.store.values()]
 
