@@ -2,14 +2,17 @@
 
 import re
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from hack.lab import locks
 from hack.lab.errors import LabError
 from hack.lab.go import Go
 from hack.lab.versions import DEFAULT_KUBERNETES, KubernetesVersion
 
 COMMITTED = Path(__file__).parent / "gomodule"
+GENERATION_SECONDS = 600
 FILES = ("main.go", "go.mod", "go.sum")
 _STAGING = re.compile(r"^\s*(?:replace\s+)?(\S+) => \./staging/src/\S+$", re.MULTILINE)
 _DIRECTIVE = re.compile(r"^(?:go|godebug) .+$", re.MULTILINE)
@@ -42,19 +45,22 @@ class ModuleSource:
         if str(version) == DEFAULT_KUBERNETES:
             return COMMITTED
         folder = self.cache / f"module-{version}"
-        if not (folder / "complete").exists():
-            self._generate(version, folder)
+        with locks.held(self.cache / f".module-{version}.lock", lambda: None, GENERATION_SECONDS):
+            if not folder.exists():
+                self._generate(version, folder)
         shutil.copy(COMMITTED / "main.go", folder)
         return folder
 
     def _generate(self, version: KubernetesVersion, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "go.mod").unlink(missing_ok=True)
-        kubernetes_go_mod = self._download(version, folder).read_text()
-        (folder / "go.mod").write_text(generated_go_mod(kubernetes_go_mod, version))
-        shutil.copy(COMMITTED / "main.go", folder)
-        self.go.run(["mod", "tidy"], folder)
-        (folder / "complete").touch()
+        """Make the folder; renamed into place when complete."""
+        with tempfile.TemporaryDirectory(dir=self.cache) as directory:
+            kubernetes_go_mod = self._download(version, Path(directory)).read_text()
+            made = Path(directory) / "module"
+            made.mkdir()
+            (made / "go.mod").write_text(generated_go_mod(kubernetes_go_mod, version))
+            shutil.copy(COMMITTED / "main.go", made)
+            self.go.run(["mod", "tidy"], made)
+            made.rename(folder)
 
     def _download(self, version: KubernetesVersion, folder: Path) -> Path:
         """Kubernetes' own go.mod, from the module cache."""
