@@ -117,6 +117,7 @@ async def test_a_plan_is_done_in_order_and_the_gate_hears_of_every_write(writer:
     execution = await writer.execute(plan)
     assert execution.refusal is None
     assert execution.requeue_after == 3.0
+    assert execution.versions == {CONFIG_MAP: 106}
     sent = [(request.verb, request.path) for request in writer.server.requests]
     assert sent == [
         ("POST", PATH),
