@@ -92,9 +92,10 @@ class Cluster:
     def up(self, spec: Spec, programs: Programs) -> None:
         """Start what is missing; what cannot be continued is taken down first."""
         with self._locked():
-            if self.is_ready(spec):
-                return
             record = self.record()
+            if record and self.is_ready(spec):
+                self._adopt(record, programs)
+                return
             if (
                 not record
                 or not record.prepared
@@ -124,6 +125,10 @@ class Cluster:
         self.progress.say(
             f"repairing: {missing} had ended" if missing else "repairing: it runs, but is not ready"
         )
+        return self._adopt(record, programs)
+
+    def _adopt(self, record: Record, programs: Programs) -> Record:
+        """Note the programs of now, and let `exec` find them."""
         record = replace(record, programs=programs)
         Preparation(self.layout, self.netns, self.pki).link_programs(record)
         record.save(self.layout.record)

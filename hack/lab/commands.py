@@ -54,7 +54,8 @@ class LabCommands:
         version = KubernetesVersion.parse(options.kubernetes)
         spec = Spec(Nodes(options.nodes), str(version))
         cluster = Cluster.at(self.layout, self.progress)
-        if not cluster.is_ready(spec):
+        lacks_helm = options.with_helm and not (self.layout.bin / "helm").exists()
+        if not cluster.is_ready(spec) or lacks_helm:
             Apt(self.progress).ensure(packages.needed(spec.nodes))
             programs = Toolbox(self.cache, self.progress).programs(version, spec.nodes, options.with_helm)
             cluster.up(spec, programs)
