@@ -67,6 +67,12 @@ def conclude(pod: Pod) -> Conclusion:
     return _agent_failed(pod, agent, word)
 
 
+def clone_failed(pod: Pod) -> bool:
+    """Whether the clone container ran and ended badly, so that the agent never runs."""
+    clone = _terminated(pod.container(CLONE))
+    return clone is not None and clone.exit_code != 0 and clone.started_at is not None
+
+
 def cannot_start(pod: Pod) -> tuple[str, str] | None:
     """Reason and message where a container of a pending pod cannot start until somebody changes something."""
     for status in (*pod.init_container_statuses, *pod.container_statuses):

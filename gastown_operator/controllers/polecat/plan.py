@@ -79,7 +79,7 @@ def _decide(observed: Observed, settings: OperatorSettings, now: datetime) -> De
     if polecat.status.finished_at is not None:
         return _ended(observed)
     if pod is not None and pod.phase.terminal:
-        return _conclude(polecat, pod, outcome.conclude(pod), now)
+        return _conclude(polecat, pod, _of_ended_pod(polecat, pod), now)
     if polecat.spec.desired_state is DesiredState.TERMINATED:
         return _terminate(observed, now)
     if pod is not None:
@@ -144,16 +144,13 @@ def _terminate(observed: Observed, now: datetime) -> Decision:
     """The user wants it to stop: the pod gets its grace, in which the keeper pushes."""
     polecat, pod = observed.polecat, observed.pod
     if pod is not None:
-        deletes = (
-            () if pod.metadata.deletion_timestamp else (Delete(POD, pod.metadata.key, pod.metadata.uid),)
-        )
         state = State(
             phase=PolecatPhase.WORKING,
             reason="Terminating",
             message="its pod is ending; its work is being pushed",
             progressing=True,
         )
-        return Decision(state, evolve(polecat.status, pod_active=True), deletes)
+        return Decision(state, evolve(polecat.status, pod_active=True), _deletion(pod))
     state = State(
         phase=PolecatPhase.TERMINATED,
         reason="Terminated",
@@ -181,7 +178,9 @@ def _follow(polecat: Polecat, pod: Pod, settings: OperatorSettings, now: datetim
         return _ending(status)
     if pod.phase is PodPhase.RUNNING:
         return _working(pod, status)
-    problem = outcome.cannot_start(pod)
+    if _told_that_it_cannot_start(polecat) and _changed_since(polecat):
+        return Decision(None, status, _deletion(pod))  # the change is for the next round's pod
+    problem = _start_problem(polecat, pod)
     if problem is not None:
         return _cannot_start(pod, status, problem, settings, now)
     return _starting(pod, status)
@@ -215,12 +214,32 @@ def _ending(status: PolecatStatus) -> Decision:
     return Decision(state, status)
 
 
+def _of_ended_pod(polecat: Polecat, pod: Pod) -> Conclusion:
+    """Its pod is terminal: the agent ended, or it never ran and the pod was deleted because it could not start."""
+    return _of_vanished_pod(polecat) if _never_started(polecat, pod) else outcome.conclude(pod)
+
+
+def _never_started(polecat: Polecat, pod: Pod) -> bool:
+    return _told_that_it_cannot_start(polecat) and not (_agent_ran(pod) or outcome.clone_failed(pod))
+
+
+def _agent_ran(pod: Pod) -> bool:
+    status = pod.container(AGENT)
+    # The kubelet calls a container that never was terminated too, but knows no start of it.
+    return status is not None and status.terminated is not None and status.terminated.started_at is not None
+
+
 def _of_vanished_pod(polecat: Polecat) -> Conclusion:
     """Its pod is gone without an end that was seen: deleted because it could not start, or lost."""
-    if polecat.status.phase is not PolecatPhase.STUCK:
+    if not _told_that_it_cannot_start(polecat):
         return outcome.lost()
     told = _recorded(polecat)
     return Conclusion(OutcomeClass.CONFIG_ERROR, told.reason, told.message)
+
+
+def _told_that_it_cannot_start(polecat: Polecat) -> bool:
+    """Whether the stored status says of its pod, which is there or was, that it cannot start."""
+    return polecat.status.phase is PolecatPhase.STUCK and polecat.status.pod_active
 
 
 def _working(pod: Pod, status: PolecatStatus) -> Decision:
@@ -248,25 +267,38 @@ def _starting(pod: Pod, status: PolecatStatus) -> Decision:
     return Decision(State(phase=PolecatPhase.IDLE, reason=reason, message=message, progressing=True), status)
 
 
-def _cannot_start(
-    pod: Pod, status: PolecatStatus, problem: tuple[str, str], settings: OperatorSettings, now: datetime
-) -> Decision:
-    """Say at once what is wrong; the kubelet goes on trying, and after a while the pod gives its slot back."""
+def _start_problem(polecat: Polecat, pod: Pod) -> State | None:
+    """What keeps its pod from starting, as it was first told: that the kubelet tries again and again is no news."""
+    problem = outcome.cannot_start(pod)
+    told = _recorded(polecat)
+    if _told_that_it_cannot_start(polecat) and (problem is None or problem[0] == told.reason):
+        return told
+    if problem is None:
+        return None
     reason, message = problem
-    state = State(
+    return State(
         phase=PolecatPhase.STUCK,
         reason=reason,
         message=f"{message}. Correct it while the pod waits, or change the Polecat",
         degraded=True,
         event="Warning",
     )
+
+
+def _cannot_start(
+    pod: Pod, status: PolecatStatus, state: State, settings: OperatorSettings, now: datetime
+) -> Decision:
+    """Say at once what is wrong; the kubelet goes on trying, and after a while the pod gives its slot back."""
     created = pod.metadata.creation_timestamp or now
     left = settings.start_timeout - (now - created).total_seconds()
-    if pod.metadata.deletion_timestamp is not None:
-        return Decision(state, status)
-    if left > 0:
+    if left > 0 and pod.metadata.deletion_timestamp is None:
         return Decision(state, status, requeue_after=left)
-    return Decision(state, status, (Delete(POD, pod.metadata.key, pod.metadata.uid),))
+    return Decision(state, status, _deletion(pod))
+
+
+def _deletion(pod: Pod) -> tuple[Action, ...]:
+    """Delete the pod, unless somebody has."""
+    return () if pod.metadata.deletion_timestamp else (Delete(POD, pod.metadata.key, pod.metadata.uid),)
 
 
 def _conclude(polecat: Polecat, pod: Pod | None, conclusion: Conclusion, now: datetime) -> Decision:
@@ -292,6 +324,8 @@ def _conclude(polecat: Polecat, pod: Pod | None, conclusion: Conclusion, now: da
         )
     if conclusion.outcome is OutcomeClass.INFRASTRUCTURE:
         return _again(polecat, status, conclusion, now)
+    if conclusion.outcome is OutcomeClass.CONFIG_ERROR and _changed_since(polecat):
+        return _next_round(evolve(polecat, status=status))
     return _stuck(status, conclusion.reason, conclusion.message, now)
 
 
