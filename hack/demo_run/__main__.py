@@ -1,11 +1,11 @@
 """The command line of `hack/demo`."""
 
 import argparse
+import os
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
-from pathlib import Path
+from typing import IO
 
 from hack.demo_run import machine
 from hack.demo_run.errors import DemoError
@@ -57,19 +57,23 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def run(options: argparse.Namespace, progress: Progress, result: Path) -> int:
-    """Prepare the machine and run the demo inside of the cluster; return the exit status."""
+def run(options: argparse.Namespace, progress: Progress, result: IO[str]) -> int:
+    """Prepare the machine and run the demo inside of the cluster, which writes to `result`; return the exit status."""
     machine.install_programs(progress)
     machine.bring_up(options.name, progress)
     images = machine.build_images(options.name, progress, with_agent=options.agent != "custom")
     try:
-        return machine.run_inside(options.name, *inside(options, images, progress, result))
+        command = inside(options, images, progress, result.fileno())
+        status = machine.run_inside(options.name, command, [result.fileno()])
     finally:
         if options.down:
             machine.take_down(options.name, progress)
+    if not options.down:
+        print(hints(options.name))
+    return status
 
 
-def inside(options: argparse.Namespace, images: Images, progress: Progress, result: Path) -> list[str]:
+def inside(options: argparse.Namespace, images: Images, progress: Progress, result: int) -> list[str]:
     """Return the command that runs in the cluster's network."""
     return [
         *(sys.executable, "-m", "hack.demo_run.inside"),
@@ -89,29 +93,31 @@ The cluster stays. Look at it:  {there} kubectl --namespace {WORK_NAMESPACE} get
 """
 
 
+def demonstrate(options: argparse.Namespace, progress: Progress, result: IO[str]) -> int:
+    """Run the demo, alone on its cluster; return the exit status. Errors are said in one line."""
+    try:
+        machine.require_root()
+        with machine.alone(options.name):
+            return run(options, progress, result)
+    except DemoError as error:
+        print(f"hack/demo: {error}", file=sys.stderr)
+        return 1
+    except InterruptedByUser as interruption:
+        if options.keep and result.seek(0, os.SEEK_END):
+            return 0  # that is how --keep ends
+        print("hack/demo: interrupted; run it again, the cluster is used as it is", file=sys.stderr)
+        return interruption.exit_status
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the demo; return the exit status."""
+    """Run the demo and print its result; return the exit status."""
     options = parse(arguments)
-    progress = Progress("demo", sys.stdout, time.monotonic())
     raise_on_signals()
-    with tempfile.TemporaryDirectory(prefix="gastown-demo-") as directory:
-        result = Path(directory) / "result"
-        try:
-            machine.require_root()
-            with machine.alone(options.name):
-                status = run(options, progress, result)
-        except DemoError as error:
-            print(f"hack/demo: {error}", file=sys.stderr)
-            return 1
-        except InterruptedByUser as interruption:
-            if not (options.keep and result.exists()):
-                print("hack/demo: interrupted; run it again, the cluster is used as it is", file=sys.stderr)
-                return interruption.exit_status
-            status = 0
-        if not options.down:
-            print(hints(options.name))
+    with tempfile.TemporaryFile("w+") as result:
+        status = demonstrate(options, Progress("demo", sys.stdout), result)
         if status == 0:
-            print(result.read_text())
+            result.seek(0)
+            print(result.read())
         return status
 
 

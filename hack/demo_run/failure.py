@@ -10,23 +10,22 @@ from hack.demo_run.transcript import told
 TAIL = 20
 CONTAINERS = ("clone", "keeper", "agent")
 _CONDITIONS = 'jsonpath={range .status.conditions[*]}{.type}={.status} {.reason} {.message}{"\\n"}{end}'
-_EVENTS = "custom-columns=TYPE:.type,REASON:.reason,MESSAGE:.message"
+_EVENTS = "custom-columns=REASON:.reason,MESSAGE:.message"
 
 
 def explain(kubectl: Kubectl, polecat: str) -> Iterator[str]:
-    """Yield the polecat's conditions, its pod's events and logs, and the operator's latest lines."""
+    """Yield the polecat's conditions, its pod's warnings and logs, and the operator's latest lines."""
     pod = f"polecat-{polecat}"
-    operator = Kubectl(OPERATOR_NAMESPACE)
     yield from _section("conditions", kubectl, "get", "polecat", polecat, f"--output={_CONDITIONS}")
-    yield from _section(
-        *("events of the pod", kubectl, "get", "events", f"--field-selector=involvedObject.name={pod}"),
-        f"--output={_EVENTS}",
-    )
+    yield from _section("pod", kubectl, "get", "pod", pod)
+    warnings = f"--field-selector=involvedObject.name={pod},type!=Normal"
+    yield from _section("warnings about the pod", kubectl, "get", "events", warnings, f"--output={_EVENTS}")
     for container in CONTAINERS:
-        yield from _section(
-            f"log of {container}", kubectl, "logs", pod, f"--container={container}", f"--tail={TAIL}"
-        )
-    yield from _section("log of the operator", operator, "logs", OPERATOR, f"--tail={TAIL}")
+        tail = (f"--container={container}", f"--tail={TAIL}")
+        yield from _section(f"log of {container}", kubectl, "logs", pod, *tail)
+    yield from _section(
+        "log of the operator", Kubectl(OPERATOR_NAMESPACE), "logs", OPERATOR, f"--tail={TAIL}"
+    )
 
 
 def _section(title: str, kubectl: Kubectl, *arguments: str) -> Iterator[str]:

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from hack.demo_run import objects, steps
 from hack.demo_run.checkout import Checkout
@@ -121,7 +120,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--agent-image", required=True)
     parser.add_argument("--seconds", type=float, required=True, help="how long the polecat may take")
     parser.add_argument("--began", type=float, required=True, help="monotonic time at which the demo began")
-    parser.add_argument("--result", type=Path, required=True, help="file for the last line of the demo")
+    parser.add_argument(
+        "--result", type=int, required=True, help="file descriptor for the last line of the demo"
+    )
     parser.add_argument("--keep", action="store_true", help="go on serving until a signal")
     return parser.parse_args(arguments)
 
@@ -143,13 +144,21 @@ def demonstrate(options: argparse.Namespace, progress: Progress) -> None:
             result = demo.run()
         except PolecatError as error:
             progress.say(f"FAILED: {error}")
-            for line in (*explain(kubectl, POLECAT), "--- log of the servers", *servers.log):
+            for line in (*explain(kubectl, POLECAT), "--- log of the servers", *servers.log()):
                 print(line)
             raise
-        options.result.write_text(result.as_json())
+        os.write(options.result, result.as_json().encode())
         if options.keep:
-            progress.say("the servers go on until Ctrl-C")
-            signal.pause()
+            progress.say(f"the servers go on until Ctrl-C; the repository is {servers.url}")
+            wait_for_signal()
+
+
+def wait_for_signal() -> None:
+    """Return when we are asked to end."""
+    try:
+        signal.pause()
+    except InterruptedByUser:
+        return
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -162,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"hack/demo: {error}", file=sys.stderr)
         return 1
     except InterruptedByUser as interruption:
-        return 0 if options.keep and options.result.exists() else interruption.exit_status
+        return interruption.exit_status
     return 0
 
 

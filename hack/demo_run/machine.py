@@ -3,7 +3,7 @@
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from hack.demo_run.errors import DemoError
@@ -69,9 +69,9 @@ def build_images(cluster: str, progress: Progress, *, with_agent: bool) -> Image
     return Images(names["operator"], names["workload"], names.get("agent", names["workload"]))
 
 
-def run_inside(cluster: str, *command: str) -> int:
-    """Run a command in the cluster's network and return its exit status."""
-    return attached([CLUSTER, "exec", "--name", cluster, "--", *command])
+def run_inside(cluster: str, command: Sequence[str], descriptors: Sequence[int]) -> int:
+    """Run a command with these descriptors in the cluster's network and return its exit status."""
+    return attached([CLUSTER, "exec", "--name", cluster, "--", *command], descriptors)
 
 
 def _run(progress: Progress, *command: str) -> str:

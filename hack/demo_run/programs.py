@@ -64,9 +64,11 @@ def stream(command: Sequence[str], say: Callable[[str], None]) -> str:
         return answer.read()
 
 
-def attached(command: Sequence[str]) -> int:
-    """Run a program with our own output and return its exit status; it is told to end if we are."""
-    with subprocess.Popen([*WITH_US, *command], cwd=ROOT, stdin=subprocess.DEVNULL) as process:
+def attached(command: Sequence[str], descriptors: Sequence[int] = ()) -> int:
+    """Run a program with our own output, and these descriptors, and return its exit status; it is told to end if we are."""
+    with subprocess.Popen(
+        [*WITH_US, *command], cwd=ROOT, stdin=subprocess.DEVNULL, pass_fds=descriptors
+    ) as process:
         try:
             return process.wait()
         except BaseException:

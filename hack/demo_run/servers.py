@@ -16,7 +16,7 @@ from hack.model_server.server import ModelServer
 
 PROJECT = ROOT / "hack/sample_project"
 REPOSITORY = "durations"
-_LOG_LINES = 20
+_LOG_LINES = 8
 
 
 @dataclass(frozen=True)
@@ -39,16 +39,11 @@ class Servers:
     known_hosts: Path
     model: Model | None
 
-    @property
     def log(self) -> list[str]:
-        """The latest that the servers said."""
+        """Return the latest lines that the servers said."""
         lines = self.git.ssh.log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
-        return [*(f"sshd: {line}" for line in lines), *(f"model: {line}" for line in self.model_log)]
-
-    @property
-    def model_log(self) -> list[str]:
-        """The latest answers of the model."""
-        return list(self.model.log) if self.model else []
+        answers = self.model.log if self.model else ()
+        return [*(f"    sshd: {line}" for line in lines), *(f"    model: {line}" for line in answers)]
 
 
 @contextmanager

@@ -20,5 +20,10 @@ def raise_on_signals() -> None:
 
 def _interrupt(number: int, _: FrameType | None) -> None:
     for other in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(other, signal.SIG_IGN)
+        # Not SIG_IGN: Python complains of a signal that came before but finds no handler, and our children would inherit it.
+        signal.signal(other, _disregard)
     raise InterruptedByUser(number)
+
+
+def _disregard(number: int, frame: FrameType | None) -> None:
+    """We are ending already."""

@@ -45,9 +45,9 @@ def deploy(images: Images) -> None:
 
 
 def remove_former(kubectl: Kubectl, polecat: str, rig: str) -> None:
-    """Remove what an earlier run left. Its git server is gone, so its pod has nothing left to save and gets no time."""
+    """Remove what an earlier run left. Its git server is gone, so a pod that still tries to push gets no time."""
     kubectl.delete(f"polecat/{polecat}", timeout="60s")
-    kubectl.delete(f"pod/polecat-{polecat}", grace_period="1", timeout="60s")
+    kubectl.delete(f"pod/polecat-{polecat}", grace_period="0", force="true")
     kubectl.delete(f"rig/{rig}", timeout="60s")
     kubectl.delete(*(f"secret/{name}" for name in (objects.GIT_SECRET, objects.PROVIDER_SECRET)))
     kubectl.delete(f"configmap/{objects.KNOWN_HOSTS}")
