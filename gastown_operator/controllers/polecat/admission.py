@@ -91,12 +91,12 @@ def rank(polecat: Polecat) -> tuple[int, datetime, str, str]:
     )
 
 
-def holds_bead(polecat: Polecat) -> bool:
-    """Whether a polecat keeps others from its bead: it waits for it or works on it."""
+def wants_bead(polecat: Polecat) -> bool:
+    """Whether a polecat shall work on its bead and has not ended."""
     return (
         polecat.metadata.deletion_timestamp is None
         and polecat.spec.desired_state is DesiredState.WORKING
-        and (polecat.status.phase in (PolecatPhase.IDLE, PolecatPhase.WORKING) or polecat.status.pod_active)
+        and polecat.status.phase in (PolecatPhase.IDLE, PolecatPhase.WORKING)
     )
 
 
@@ -138,12 +138,13 @@ class Admission:
         return Verdict()
 
     def bead_holder(self, polecat: Polecat) -> Polecat | None:
-        """The older polecat that has the same bead, if there is one."""
+        """The polecat that comes before this one on the same bead, if there is one."""
         if not polecat.spec.bead_id:
             return None
         same = self.polecats.by_index(POLECATS_BY_BEAD, bead_index(polecat))
-        older = [other for other in same if _age(other) < _age(polecat) and holds_bead(other)]
-        return min(older, key=_age, default=None)
+        others = (other for other in same if other.metadata.uid != polecat.metadata.uid)
+        holding = [other for other in others if self._holds_bead(other, against=polecat)]
+        return min(holding, key=_age, default=None)
 
     def active(self, rig: str, *, besides: Polecat | None = None) -> int:
         """How many slots of a rig are taken, counting pods that are being created but for those of `besides`."""
@@ -192,6 +193,11 @@ class Admission:
             if is_candidate(polecat) and not self._holds_slot(polecat)
         )
 
+    def _holds_bead(self, other: Polecat, *, against: Polecat) -> bool:
+        """An older one that wants the bead comes first; whoever has a pod keeps it until the pod has ended."""
+        older = _age(other) < _age(against)
+        return (older and wants_bead(other)) or other.status.pod_active or self._holds_slot(other)
+
     def _holds_slot(self, polecat: Polecat) -> bool:
         """Whether its pod is there already or is being created, though its status does not say so yet."""
         uid = polecat.metadata.uid
@@ -219,7 +225,12 @@ class Admission:
 
 def bead_index(polecat: Polecat) -> str:
     """Value of the index under which the polecats of one bead are."""
-    return f"{polecat.spec.rig}/{polecat.metadata.namespace}/{polecat.spec.bead_id}"
+    return bead_value(polecat.spec.rig, polecat.metadata.namespace, polecat.spec.bead_id)
+
+
+def bead_value(rig: str, namespace: str, bead: str) -> str:
+    """Value of the index for a bead of a rig in a namespace."""
+    return f"{rig}/{namespace}/{bead}"
 
 
 def _age(polecat: Polecat) -> tuple[datetime, str]:

@@ -17,11 +17,12 @@ from gastown_operator.controllers.polecat.admission import (
     Admission,
     active_pods_by_rig,
     bead_index,
-    holds_bead,
+    bead_value,
     is_candidate,
     pods_by_owner,
     polecats_by_bead,
     polecats_by_rig,
+    wants_bead,
 )
 from gastown_operator.controllers.polecat.observe import observe
 from gastown_operator.controllers.polecat.plan import plan
@@ -102,26 +103,45 @@ class Wakeups:
                 yield polecat.metadata.key
 
     def of_pod(self, event: Event[Pod]) -> Iterable[ObjectKey]:
-        """A pod ended or went: its slot is for the next in line."""
-        if event.old is not None and any(active_pods_by_rig(event.old)):
-            rig = event.old.metadata.annotations[labels.RIG]
-            if event.new is None or not any(active_pods_by_rig(event.new)):
-                yield from self._next_in_line(rig)
+        """A pod ended or went: its slot is for the next in line, and its bead for whoever else wants it."""
+        old, new = event.old, event.new
+        if (
+            old is None
+            or not any(active_pods_by_rig(old))
+            or (new is not None and any(active_pods_by_rig(new)))
+        ):
+            return
+        annotations = old.metadata.annotations
+        yield from self._next_in_line(annotations[labels.RIG])
+        if labels.BEAD in annotations:
+            bead = bead_value(annotations[labels.RIG], old.metadata.namespace, annotations[labels.BEAD])
+            yield from self._of_bead(bead)
 
     def of_polecat(self, event: Event[Polecat]) -> Iterable[ObjectKey]:
-        """A polecat stopped waiting without starting, or let go of its bead: others may be next."""
+        """A polecat left the line or its slot, or may have let go of its bead: others may be next."""
         old, new = event.old, event.new
         if old is None:
             return
-        if is_candidate(old) and (new is None or not (is_candidate(new) or new.status.pod_active)):
+        if _in_line_or_slot(old) and (new is None or not _in_line_or_slot(new)):
             yield from self._next_in_line(old.spec.rig)
-        if old.spec.bead_id and holds_bead(old) and (new is None or not holds_bead(new)):
-            for other in self.admission.polecats.by_index(POLECATS_BY_BEAD, bead_index(old)):
-                yield other.metadata.key
+        if old.spec.bead_id and (new is None or _claim_on_bead(old) != _claim_on_bead(new)):
+            yield from self._of_bead(bead_index(old))
+
+    def _of_bead(self, bead: str) -> Iterable[ObjectKey]:
+        return (polecat.metadata.key for polecat in self.admission.polecats.by_index(POLECATS_BY_BEAD, bead))
 
     def _next_in_line(self, name: str) -> Iterable[ObjectKey]:
         rig = self.rigs.get(ObjectKey("", name))
         return self.admission.next_in_line(name, rig.spec.settings.max_polecats) if rig is not None else ()
+
+
+def _in_line_or_slot(polecat: Polecat) -> bool:
+    """A pod may end before its polecat's status says that it runs, so its end alone is not enough to wake the next."""
+    return is_candidate(polecat) or polecat.status.pod_active
+
+
+def _claim_on_bead(polecat: Polecat) -> tuple[bool, bool]:
+    return wants_bead(polecat), polecat.status.pod_active
 
 
 def register(manager: Manager, settings: OperatorSettings, clock: Clock) -> Admission:

@@ -2,18 +2,22 @@
 
 Whatever the order of events, a rig never has more active pods than it may, a bead never two, a polecat never two; and when the
 world comes to rest, everybody who can be done is done, woken by nothing but the controller's own watches.
+
+Walks are random but for their seed, which a failure names. Uniform choices (hypothesis' rule-based machines were tried) hardly
+ever get two workers into the air at once, so the choices have weights.
 """
 
 from collections import defaultdict, deque
+from collections.abc import Callable
 from datetime import datetime
+from random import Random
 from typing import Any
 
 import attrs
 import orjson
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+import pytest
 
+from gastown_operator.api import labels
 from gastown_operator.api.core import POD, Pod
 from gastown_operator.api.polecat import POLECAT, Polecat
 from gastown_operator.api.rig import RIG
@@ -40,8 +44,7 @@ from gastown_operator.runtime.testing import VirtualClock
 from gastown_operator.workload.message import Outcome
 from tests.unit.controllers.objects import SETTINGS, WORKERS, merged, rig, terminated, word
 
-MAXIMUM = 2
-NAMES = ["ash", "birch", "cedar", "dogwood", "elm"]
+NAMES = ["ash", "birch", "cedar", "dogwood"]
 JSON = dict[str, Any]
 
 
@@ -93,7 +96,7 @@ class Flight:
 class Operator:
     """One life of the operator: caches, admission, and the keys that its watches woke."""
 
-    def __init__(self, server: Server, clock: VirtualClock) -> None:
+    def __init__(self, server: Server, clock: VirtualClock, maximum: int) -> None:
         self.server = server
         self.clock = clock
         self.polecats: Store[Polecat] = Store(
@@ -103,7 +106,7 @@ class Operator:
             POD, {PODS_BY_OWNER: pods_by_owner, ACTIVE_PODS_BY_RIG: active_pods_by_rig}
         )
         self.rigs = Store(RIG)
-        self.rigs.partition().put(rig(settings={"maxPolecats": MAXIMUM}))
+        self.rigs.partition().put(rig(settings={"maxPolecats": maximum}))
         self.admission = Admission(self.polecats, self.pods, clock)
         self.woken: dict[ObjectKey, float] = {}
         self.flights: dict[ObjectKey, Flight] = {}
@@ -244,14 +247,60 @@ def ending(outcome: Outcome, now: datetime) -> JSON:
     }
 
 
-class World(RuleBasedStateMachine):
-    """Users, kubelet, watches and workers, in any order."""
+class World:
+    """Users, kubelet, watches and workers, in an order that a seed decides."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)  # noqa: S311 - reproducible, not secret
+        self.maximum = self.random.choice([1, 2])
         self.clock = VirtualClock()
         self.server = Server()
-        self.operator = Operator(self.server, self.clock)
+        self.operator = Operator(self.server, self.clock, self.maximum)
+        self.trace: list[str] = []
+        self.weights: dict[Callable[[], None], int] = {
+            self.user_creates: 6,
+            self.user_deletes: 2,
+            self.user_changes_a_mind: 2,
+            self.kubelet_goes_on: 8,
+            self.somebody_deletes_a_pod: 1,
+            self.garbage_is_collected: 2,
+            self.a_watch_delivers: 20,
+            self.a_worker_takes: 16,
+            self.a_worker_lands: 12,
+            self.the_operator_dies_and_comes_back: 1,
+            self.time_passes: 3,
+        }
+
+    def walk(self, steps: int) -> None:
+        """Do some steps, each checked, and come to rest."""
+        actions, weights = list(self.weights), list(self.weights.values())
+        for action in self.random.choices(actions, weights, k=steps):
+            action()
+            self.check()
+        self.come_to_rest()
+
+    def note(self, action: str, *details: object) -> None:
+        """Remember what happened, for a failure's report."""
+        self.trace.append(" ".join([action, *map(str, details)]))
+
+    def check(self) -> None:
+        """What holds at every moment."""
+        active = self.active()
+        assert len(active) <= self.maximum, "a rig has more active pods than it may"
+        owners = [owner.uid for body in active if (owner := controller_of(body)) is not None]
+        assert len(owners) == len(set(owners)), "a polecat has two active pods"
+        living = {body["metadata"]["uid"] for body in self.server.objects["Polecat"].values()}
+        beads = [
+            body["metadata"]["annotations"][labels.BEAD]
+            for body in active
+            if labels.BEAD in body["metadata"]["annotations"]
+            and (owner := controller_of(body)) is not None
+            and owner.uid in living
+        ]
+        assert len(beads) == len(set(beads)), "two polecats work on one bead"
+        for body in self.server.objects["Polecat"].values():
+            if body["status"].get("phase") == "Done":
+                assert body["status"]["headCommit"], "done without proof"
 
     def pods(self) -> list[JSON]:
         return [body for _, body in sorted(self.server.objects["Pod"].items())]
@@ -259,13 +308,13 @@ class World(RuleBasedStateMachine):
     def active(self) -> list[JSON]:
         return [body for body in self.pods() if body["status"]["phase"] in ("Pending", "Running")]
 
-    @rule(
-        name=st.sampled_from(NAMES), bead=st.sampled_from(["", "gt-1", "gt-2"]), priority=st.integers(-1, 1)
-    )
-    def user_creates(self, name: str, bead: str, priority: int) -> None:
+    def user_creates(self) -> None:
+        name, bead = self.random.choice(NAMES), self.random.choice(["", "gt-1", "gt-1", "gt-2"])
         key = ObjectKey(WORKERS, name)
         if key in self.server.objects["Polecat"]:
             return
+        self.note("create", name, bead)
+        self.clock.move(1)
         created = format_time(self.clock.now())
         metadata = {"name": name, "namespace": WORKERS, "generation": 1, "creationTimestamp": created}
         spec = {
@@ -274,114 +323,103 @@ class World(RuleBasedStateMachine):
             "beadID": bead,
             "agent": "custom",
             "agentConfig": {"command": ["true"]},
-            "priority": priority,
+            "priority": self.random.choice([-1, 0, 1]),
         }
         self.server.put("Polecat", {"metadata": metadata, "spec": spec, "status": {}})
 
-    @rule(name=st.sampled_from(NAMES))
-    def user_deletes(self, name: str) -> None:
-        key = ObjectKey(WORKERS, name)
-        if key in self.server.objects["Polecat"]:
+    def user_deletes(self) -> None:
+        key = self._any("Polecat")
+        if key is not None:
+            self.note("delete", key)
             self.server.remove("Polecat", key)
 
-    @rule(name=st.sampled_from(NAMES), wanted=st.sampled_from(["Working", "Terminated"]))
-    def user_wants(self, name: str, wanted: str) -> None:
-        body = self.server.objects["Polecat"].get(ObjectKey(WORKERS, name))
-        if body is not None and body["spec"]["desiredState"] != wanted:
-            generation = body["metadata"]["generation"] + 1
-            changes = {"metadata": {"generation": generation}, "spec": {"desiredState": wanted}}
-            self.server.put("Polecat", merged(body, changes))
+    def user_changes_a_mind(self) -> None:
+        key = self._any("Polecat")
+        if key is None:
+            return
+        body = self.server.objects["Polecat"][key]
+        wanted = "Terminated" if body["spec"]["desiredState"] == "Working" else "Working"
+        self.note("want", key, wanted)
+        generation = body["metadata"]["generation"] + 1
+        changes = {"metadata": {"generation": generation}, "spec": {"desiredState": wanted}}
+        self.server.put("Polecat", merged(body, changes))
 
-    @precondition(lambda self: self.pods())
-    @rule(data=st.data())
-    def kubelet_goes_on(self, data: st.DataObject) -> None:
-        key = data.draw(st.sampled_from(sorted(self.server.objects["Pod"])))
+    def kubelet_goes_on(self) -> None:
+        key = self._any("Pod")
+        if key is None:
+            return
         body = self.server.objects["Pod"][key]
-        phase = body["status"]["phase"]
-        if phase == "Pending" and "deletionTimestamp" not in body["metadata"]:
+        phase, deleting = body["status"]["phase"], "deletionTimestamp" in body["metadata"]
+        self.note("kubelet", key, phase)
+        if phase == "Pending" and not deleting:
             self.server.put("Pod", {**body, "status": {"phase": "Running"}})
         elif phase in ("Pending", "Running"):
-            outcomes = [Outcome.SUCCEEDED, Outcome.NO_CHANGES, Outcome.INTERRUPTED, Outcome.AGENT_ERROR]
-            outcome = data.draw(st.sampled_from(outcomes))
-            if "deletionTimestamp" in body["metadata"]:
-                outcome = Outcome.INTERRUPTED
+            ways = [Outcome.SUCCEEDED, Outcome.NO_CHANGES, Outcome.INTERRUPTED, Outcome.AGENT_ERROR]
+            outcome = Outcome.INTERRUPTED if deleting else self.random.choice(ways)
             self.server.put("Pod", {**body, "status": ending(outcome, self.clock.now())})
-        elif "deletionTimestamp" in body["metadata"]:
+        elif deleting:
             self.server.remove("Pod", key)
 
-    @precondition(lambda self: self.pods())
-    @rule(data=st.data())
-    def somebody_deletes_a_pod(self, data: st.DataObject) -> None:
-        self.server.delete_pod(
-            data.draw(st.sampled_from(sorted(self.server.objects["Pod"]))), self.clock.now()
-        )
+    def somebody_deletes_a_pod(self) -> None:
+        key = self._any("Pod")
+        if key is not None:
+            self.note("delete pod", key)
+            self.server.delete_pod(key, self.clock.now())
 
-    @rule()
     def garbage_is_collected(self) -> None:
-        """A pod whose owner is gone, whether it was created before that or after."""
+        """A pod whose owner is gone goes, whether it was created before that or after."""
         living = {body["metadata"]["uid"] for body in self.server.objects["Polecat"].values()}
         for key, body in sorted(self.server.objects["Pod"].items()):
             owner = controller_of(body)
             if owner is None or owner.uid not in living:
                 self.server.delete_pod(key, self.clock.now())
 
-    @precondition(lambda self: any(self.server.undelivered.values()))
-    @rule(data=st.data())
-    def a_watch_delivers(self, data: st.DataObject) -> None:
+    def a_watch_delivers(self) -> None:
         kinds = sorted(kind for kind, waiting in self.server.undelivered.items() if waiting)
-        self.operator.deliver(data.draw(st.sampled_from(kinds)))
+        if kinds:
+            kind = self.random.choice(kinds)
+            self.note("deliver", kind)
+            self.operator.deliver(kind)
 
-    @precondition(lambda self: self.operator.ready())
-    @rule(data=st.data())
-    def a_worker_takes(self, data: st.DataObject) -> None:
-        self.operator.take(data.draw(st.sampled_from(self.operator.ready())))
+    def a_worker_takes(self) -> None:
+        ready = self.operator.ready()
+        if ready:
+            key = self.random.choice(ready)
+            self.note("take", key)
+            self.operator.take(key)
 
-    @precondition(lambda self: self.operator.flights)
-    @rule(data=st.data())
-    def a_worker_lands(self, data: st.DataObject) -> None:
-        self.operator.land(data.draw(st.sampled_from(sorted(self.operator.flights))))
+    def a_worker_lands(self) -> None:
+        if self.operator.flights:
+            key = self.random.choice(sorted(self.operator.flights))
+            self.note("land", key)
+            self.operator.land(key)
 
-    @rule(data=st.data())
-    def the_operator_dies_and_comes_back(self, data: st.DataObject) -> None:
+    def the_operator_dies_and_comes_back(self) -> None:
         """Some of the writes that were under way still arrive, some never do."""
+        self.note("restart")
         for key in sorted(self.operator.flights):
-            if data.draw(st.booleans()):
+            if self.random.random() < 0.5:
                 self.operator.land(key)
-        self.operator = Operator(self.server, self.clock)
-        for kind in self.server.objects:
-            for key in self.server.objects[kind]:
-                if kind == "Polecat":
-                    self.operator.woken[key] = self.clock.monotonic()
+        self.operator = Operator(self.server, self.clock, self.maximum)
+        for key in self.server.objects["Polecat"]:
+            self.operator.woken[key] = self.clock.monotonic()
 
-    @rule(seconds=st.sampled_from([1, 10, 400]))
-    def time_passes(self, seconds: int) -> None:
-        self.clock.move(seconds)
+    def time_passes(self) -> None:
+        self.clock.move(self.random.choice([1, 10, 400]))
 
-    @invariant()
-    def a_rig_never_has_more_active_pods_than_it_may(self) -> None:
-        assert len(self.active()) <= MAXIMUM
+    def _any(self, kind: str) -> ObjectKey | None:
+        keys = sorted(self.server.objects[kind])
+        return self.random.choice(keys) if keys else None
 
-    @invariant()
-    def a_polecat_never_has_two_active_pods(self) -> None:
-        owners = [owner.uid for body in self.active() if (owner := controller_of(body)) is not None]
-        assert len(owners) == len(set(owners))
-
-    @invariant()
-    def done_is_only_what_was_proven(self) -> None:
-        for body in self.server.objects["Polecat"].values():
-            status = body["status"]
-            if status.get("phase") == "Done":
-                assert status["headCommit"]
-                assert status["attempts"][-1]["class"] == "Succeeded"
-
-    def teardown(self) -> None:
-        """The world comes to rest: everybody is done, stuck or terminated, and nothing is written any more."""
+    def come_to_rest(self) -> None:
+        """Let everything go on by itself: everybody ends, and then nothing is written any more."""
         for _ in range(400):
             if not self._step():
                 break
+            self.check()
         for key, body in self.server.objects["Polecat"].items():
             phase = body["status"].get("phase", "Idle")
-            assert phase in ("Done", "Stuck", "Terminated"), (key, body["status"])
+            assert phase in ("Done", "Stuck", "Terminated"), f"{key} never ends: {body['status']}"
         version = self.server.version
         self.clock.move(3600)
         for key in sorted(self.server.objects["Polecat"]):
@@ -420,12 +458,16 @@ class World(RuleBasedStateMachine):
             self.server.remove("Pod", ObjectKey(WORKERS, body["metadata"]["name"]))
 
 
-World.TestCase.settings = settings(
-    max_examples=150,
-    stateful_step_count=60,
-    deadline=None,
-    report_multiple_bugs=False,
-    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.target, Phase.shrink],
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
-TestInterleavings = World.TestCase
+WALKS = 150
+STEPS = 250
+
+
+@pytest.mark.parametrize("first", range(0, WALKS, 25))
+def test_whatever_the_order_of_events_limits_hold_and_everybody_ends(first: int) -> None:
+    for seed in range(first, first + 25):
+        world = World(seed)
+        try:
+            world.walk(STEPS)
+        except AssertionError as error:
+            steps = "\n".join(world.trace[-60:])
+            pytest.fail(f"seed {seed}: {error}\n{steps}")
