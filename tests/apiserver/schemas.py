@@ -1,16 +1,22 @@
 """Reading schemas in tests: the older operator's, ours, and objects that fill every field of one."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from gastown_operator.api.fields import field_schema, json_name
 from gastown_operator.api.kinds import Kind
 from gastown_operator.api.schema import Schema
 
-OLDER = Path(__file__).parent / "older_crds"
+#: They are somebody else's work, so this repository does not hold them.
+OLDER = Path(
+    os.environ.get("GASTOWN_OLDER_CRDS")
+    or Path(__file__).resolve().parents[3] / "shared" / "data" / "older-crds"
+)
 VERSIONS = ("0.3.2", "0.4.2")
 
 _BY_PATTERN_OF = {
@@ -32,6 +38,10 @@ def root(crd: Schema) -> Schema:
 
 def older(kind: Kind, version: str) -> Schema:
     """Return the older operator's CustomResourceDefinition of a kind."""
+    if not OLDER.is_dir():
+        pytest.skip(
+            "the older operator's CRDs are not here: set GASTOWN_OLDER_CRDS to a folder with 0.3.2/ and 0.4.2/"
+        )
     crd: Schema = yaml.safe_load((OLDER / version / f"{kind.resource.plural}.yaml").read_text())
     return crd
 
