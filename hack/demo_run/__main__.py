@@ -62,14 +62,18 @@ def run(options: argparse.Namespace, progress: Progress, result: IO[str]) -> int
     machine.install_programs(progress)
     machine.bring_up(options.name, progress)
     images = machine.build_images(options.name, progress, with_agent=options.agent != "custom")
+    command = inside(options, images, progress, result.fileno())
     try:
-        command = inside(options, images, progress, result.fileno())
         status = machine.run_inside(options.name, command, [result.fileno()])
+    except InterruptedByUser:
+        if not (options.keep and result.seek(0, os.SEEK_END)):
+            raise
+        status = 0  # that is how --keep ends
     finally:
         if options.down:
             machine.take_down(options.name, progress)
     if not options.down:
-        print(hints(options.name))
+        print(hints(options.name), flush=True)
     return status
 
 
@@ -103,8 +107,6 @@ def demonstrate(options: argparse.Namespace, progress: Progress, result: IO[str]
         print(f"hack/demo: {error}", file=sys.stderr)
         return 1
     except InterruptedByUser as interruption:
-        if options.keep and result.seek(0, os.SEEK_END):
-            return 0  # that is how --keep ends
         print("hack/demo: interrupted; run it again, the cluster is used as it is", file=sys.stderr)
         return interruption.exit_status
 

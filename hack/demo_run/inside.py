@@ -145,7 +145,7 @@ def demonstrate(options: argparse.Namespace, progress: Progress) -> None:
         except PolecatError as error:
             progress.say(f"FAILED: {error}")
             for line in (*explain(kubectl, POLECAT), "--- log of the servers", *servers.log()):
-                print(line)
+                print(line, flush=True)
             raise
         os.write(options.result, result.as_json().encode())
         if options.keep:
