@@ -1,0 +1,78 @@
+"""The keeper's last word is lost after its push: the remote is asked, and the agent does not run again."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gastown_operator.api.core import POD
+from gastown_operator.workload.message import decode
+from hack.lab.layout import Layout
+from tests.apiserver.client import JSON
+from tests.support.cluster import environment
+from tests.support.polecats import eventually
+from tests.support.site import Site
+
+HOW = "hack/cluster exec --name node -- .venv/bin/pytest tests/node"
+#: The answer to the push is held back once the done ref is set: the keeper waits for it with its work already delivered.
+HOLD_ANSWER = """\
+#!/bin/sh
+if grep -q refs/gastown/done/; then
+  while [ -e {held} ]; do sleep 0.1; done
+fi
+"""
+COUNTED = "echo run >> runs.txt && git add runs.txt && git commit --quiet --message Run"
+
+
+def _nothing(_: Path) -> None:
+    """The message that the keeper wrote before it pushed stays."""
+
+
+def _cut_short(file: Path) -> None:
+    """As by a full disk."""
+    whole = file.read_bytes()
+    assert decode(whole.decode()) is not None
+    file.write_bytes(whole[: len(whole) // 2])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"), [(_nothing, "PushUnfinished"), (_cut_short, "KeeperMessageMissing")]
+)
+def test_work_whose_report_was_lost_is_found_on_the_server(
+    site: Site, spoil: Callable[[Path], None], reason: str
+) -> None:
+    layout = Layout(environment("GASTOWN_LAB", HOW))
+    rig = site.rig("lost")
+    held = site.directory / f"held-{rig.name}"
+    held.touch()
+    site.git.install_hook(rig.repository, "post-receive", HOLD_ANSWER.format(held=held))
+    polecat = rig.sling("lost", COUNTED)
+    done = f"refs/gastown/done/{polecat.uid}/1"
+    eventually(lambda: done in rig.refs, "the done ref is on the server")
+
+    pod = site.cluster.get(POD, rig.namespace, "polecat-lost")
+    assert pod is not None
+    (message,) = (layout.kubelet / "pods" / pod["metadata"]["uid"] / "containers" / "keeper").iterdir()
+    spoil(message)
+    _kill_keeper(layout, pod)
+    held.unlink()
+
+    polecat.tells("Idle", reason, "another attempt")
+    status = polecat.tells("Done", "Done", "polecat/lost")
+    assert status["attempt"] == 2
+    assert status["headCommit"] == rig.refs["refs/heads/polecat/lost"] == rig.refs[done]
+    assert site.git.show(rig.repository, status["headCommit"], "runs.txt") == "run\n"
+
+
+def _kill_keeper(layout: Layout, pod: JSON) -> None:
+    """Kill the keeper's process as the kernel's OOM killer would."""
+    (keeper,) = (one for one in pod["status"]["initContainerStatuses"] if one["name"] == "keeper")
+    container = keeper["containerID"].removeprefix("containerd://")
+    subprocess.run(
+        [
+            *("ctr", f"--address={layout.containerd_socket}", "--namespace=k8s.io"),
+            *("task", "kill", "--signal=SIGKILL", container),
+        ],
+        check=True,
+    )
