@@ -379,9 +379,8 @@ def _with_proof(
 
 def _done(status: PolecatStatus, reason: str, message: str, now: datetime) -> Decision:
     if status.head_commit:
-        message = (
-            f"{message}: {status.commits} commits on branch {status.branch}, at {status.head_commit[:12]}"
-        )
+        commits = "1 commit" if status.commits == 1 else f"{status.commits} commits"
+        message = f"{message}: {commits} on branch {status.branch}, at {status.head_commit[:12]}"
     state = State(
         phase=PolecatPhase.DONE,
         reason="Done" if reason == "Succeeded" else reason,

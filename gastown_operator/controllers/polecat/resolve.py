@@ -13,7 +13,7 @@ from gastown_operator.agents.launch import AgentConfigError, Launch, LaunchReque
 from gastown_operator.agents.registry import adapter
 from gastown_operator.api import names
 from gastown_operator.api.agentconfig import Agent, AgentConfig, ModelProvider
-from gastown_operator.api.common import ResourceRequirements, SecretKeySelector
+from gastown_operator.api.common import Budget, ResourceRequirements, Retry, SecretKeySelector
 from gastown_operator.api.giturl import parse_git_url
 from gastown_operator.api.podspec import HostKeyChecking, PodSettings
 from gastown_operator.api.polecat import ExecutionMode, GatewayMode, Polecat
@@ -64,6 +64,7 @@ def resolve(polecat: Polecat, rig: Rig, settings: OperatorSettings) -> Resolved:
         RefusedError: reason and message say what to change.
     """
     _check_specifications(polecat, rig)
+    _check_supported(polecat, rig)
     _check_execution_mode(polecat, rig)
     _check_namespace(polecat, rig)
     _check_policy(polecat, rig)
@@ -101,6 +102,31 @@ def _check_specifications(polecat: Polecat, rig: Rig) -> None:
         raise RefusedError(problem.reason, problem.message)
     for problem in rig_problems(rig):
         raise RefusedError(problem.reason, f'Rig "{rig.metadata.name}": {problem.message}')
+
+
+def _check_supported(polecat: Polecat, rig: Rig) -> None:
+    """What this version cannot keep is refused, not ignored: somebody relies on it."""
+    spec = polecat.spec
+    asked = {
+        "spec.budget": spec.budget != Budget()
+        or rig.spec.defaults.budget != Budget()
+        or rig.spec.budget != Budget(),
+        "spec.dependsOn": bool(spec.depends_on),
+        "spec.setupCommand": bool(spec.setup_command),
+        "spec.retry": spec.retry != Retry() or rig.spec.defaults.retry != Retry(),
+        "spec.gateway: Enabled": spec.gateway is GatewayMode.ENABLED,
+        "spec.kubernetes.claudeCredsSecretRef": spec.kubernetes.claude_creds_secret_ref is not None,
+        "agentConfig.configMapRef": any(
+            reference is not None and reference.name
+            for reference in (spec.agent_config.config_map_ref, rig.spec.defaults.agent_config.config_map_ref)
+        ),
+    }
+    for field, wanted in asked.items():
+        if wanted:
+            raise RefusedError(
+                "NotSupported",
+                f"{field} (of the Polecat, or as its rig's default) is not supported by this version; remove it",
+            )
 
 
 def _check_execution_mode(polecat: Polecat, rig: Rig) -> None:
@@ -210,16 +236,6 @@ def _launch(polecat: Polecat, rig: Rig, agent: Agent, settings: OperatorSettings
     own, default = polecat.spec.kubernetes, rig.spec.defaults
     config = _agent_config(polecat.spec.agent_config, default.agent_config)
     config = evolve(config, image=config.image or own.image or default.kubernetes.image)
-    if own.claude_creds_secret_ref is not None:
-        raise RefusedError(
-            "CredentialNotSupported",
-            "spec.kubernetes.claudeCredsSecretRef is not supported by this version; set apiKeySecretRef, or remove it to use "
-            "the rig's credential",
-        )
-    if config.config_map_ref is not None and config.config_map_ref.name:
-        raise RefusedError(
-            "ConfigMapNotSupported", "agentConfig.configMapRef is not supported by this version; remove it"
-        )
     endpoint, api_key = _provider(polecat, rig)
     try:
         return adapter(agent).launch(LaunchRequest(config, settings.agent_image, endpoint, api_key))

@@ -139,9 +139,29 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
     "Claude's own credentials file": (
         {**CLAUDE, "kubernetes": {"claudeCredsSecretRef": {"name": "claude-credentials"}}},
         {},
-        "CredentialNotSupported",
-        "apiKeySecretRef",
+        "NotSupported",
+        "claudeCredsSecretRef",
     ),
+    "a budget, which nothing would enforce yet": (
+        {"budget": {"maxTokens": 5}},
+        {},
+        "NotSupported",
+        "spec.budget",
+    ),
+    "a budget of the rig": ({}, {"budget": {"maxCostUSD": "5"}}, "NotSupported", "spec.budget"),
+    "dependencies, which nothing would wait for yet": (
+        {"dependsOn": ["a"]},
+        {},
+        "NotSupported",
+        "spec.dependsOn",
+    ),
+    "a setup command, which nothing would run yet": (
+        {"setupCommand": "make"},
+        {},
+        "NotSupported",
+        "setupCommand",
+    ),
+    "the gateway, which is not there yet": ({"gateway": "Enabled"}, {}, "NotSupported", "gateway"),
 }
 
 
