@@ -3,7 +3,7 @@
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import attrs
@@ -112,12 +112,10 @@ class Attempt:
         self.record = clone_record.read(self.root / "clone.json")
         return self.record
 
-    def keeper(self) -> Keeper:
+    def keeper(self, monotonic: Callable[[], float] = time.monotonic) -> Keeper:
         """The sidecar, as after its start."""
         assert self.record is not None, "clone comes first"
-        keeper_git = open_index(
-            self.root / "keeper.git", self.repository, self.root / "index"
-        ).with_environment(LOCAL_ACCESS.environment, {})
+        keeper_git = open_index(self.root / "keeper.git", self.repository, self.root / "index")
         journal = JsonJournal("keeper")
         work = Work(keeper_git, self.repository, self.settings, self.record, self.remote, journal)
         return Keeper(
@@ -129,7 +127,7 @@ class Attempt:
             self.hints,
             self.control,
             journal,
-            time.monotonic,
+            monotonic,
             self.published.append,
         )
 
@@ -170,6 +168,7 @@ class Attempts:
 
     remote_repository: RemoteRepository
     root: Path
+    access: Access = LOCAL_ACCESS
     made: int = 0
 
     def __call__(self, **changes: object) -> Attempt:
@@ -189,4 +188,4 @@ class Attempts:
             prompt="Please fix it.\n",
         )
         settings = attrs.evolve(settings, **changes)  # type: ignore[arg-type]  # settings of any type
-        return Attempt(settings, Remote(settings.repository, LOCAL_ACCESS), self.root / f"pod-{self.made}")
+        return Attempt(settings, Remote(settings.repository, self.access), self.root / f"pod-{self.made}")
