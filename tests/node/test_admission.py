@@ -1,9 +1,14 @@
 """Who may start: one polecat per bead, and no more at once than the rig allows."""
 
+from collections.abc import Iterator
+
+import pytest
+from attrs import define
+
 from gastown_operator.api.core import POD
 from tests.support.active_pods import ActivePods
-from tests.support.polecats import condition
-from tests.support.site import Site
+from tests.support.polecats import PolecatHandle, condition
+from tests.support.site import RigHandle, Site
 
 #: Works for long enough to be seen at it.
 BUSY = "echo busy; sleep 4; date > work.txt"
@@ -30,38 +35,63 @@ def _occupied(site: Site, namespace: str, name: str) -> str:
     return uid
 
 
-def test_of_two_polecats_with_one_bead_the_younger_waits(site: Site) -> None:
-    rig = site.rig("bead")
-    older = rig.sling("older", BUSY, beadID="gt-1")
-    younger = rig.sling("younger", BUSY, beadID="gt-1")
+@define
+class Queues:
+    """Three rigs with something to wait for, all at once."""
+
+    bead: RigHandle
+    older: PolecatHandle
+    younger: PolecatHandle
+    narrow: RigHandle
+    crowd: list[PolecatHandle]
+    taken: RigHandle
+    theirs: str
+    pods: ActivePods
+
+
+@pytest.fixture(scope="module")
+def queues(site: Site) -> Iterator[Queues]:
+    bead, taken = site.rig("bead"), site.rig("taken")
+    narrow = site.rig("narrow", spec={"settings": {"maxPolecats": 2}})
+    with ActivePods(site.cluster) as pods:
+        yield Queues(
+            bead=bead,
+            older=bead.sling("older", BUSY, beadID="gt-1"),
+            younger=bead.sling("younger", BUSY, beadID="gt-1"),
+            narrow=narrow,
+            crowd=[narrow.sling(f"narrow-{number}", BUSY) for number in range(5)],
+            taken=taken,
+            theirs=_occupied(site, taken.namespace, "polecat-taken"),
+            pods=pods,
+        )
+
+
+def test_of_two_polecats_with_one_bead_the_younger_waits(queues: Queues) -> None:
+    older, younger = queues.older, queues.younger
     status = younger.tells("Idle", "BeadInUse", '"older"', '"gt-1"')
     assert condition(status, "Queued")["status"] == "True"
     older.until("Done")
     assert younger.until("Done")["startedAt"] >= older.status["finishedAt"]
-    assert rig.refs["refs/heads/polecat/younger"] == younger.status["headCommit"]
+    assert queues.bead.refs["refs/heads/polecat/younger"] == younger.status["headCommit"]
 
 
-def test_no_more_polecats_work_at_once_than_the_rig_allows(site: Site) -> None:
-    rig = site.rig("narrow", spec={"settings": {"maxPolecats": 2}})
-    with ActivePods(site.cluster) as pods:
-        polecats = [rig.sling(f"narrow-{number}", BUSY) for number in range(5)]
-        for polecat in polecats:
-            polecat.until("Done", seconds=120)
-        assert pods.most(rig.name) == 2
-    assert sum(bool(polecat.events("RigAtCapacity")) for polecat in polecats) == 3
-    starts = [polecat.status["startedAt"] for polecat in polecats]
+def test_no_more_polecats_work_at_once_than_the_rig_allows(queues: Queues) -> None:
+    for polecat in queues.crowd:
+        polecat.until("Done", seconds=120)
+    assert queues.pods.most(queues.narrow.name) == 2
+    assert sum(bool(polecat.events("RigAtCapacity")) for polecat in queues.crowd) == 3
+    starts = [polecat.status["startedAt"] for polecat in queues.crowd]
     assert max(starts[:2]) <= min(starts[2:])
     assert max(starts[2:4]) <= starts[4]
 
 
-def test_a_pod_that_is_not_ours_is_neither_adopted_nor_deleted(site: Site) -> None:
-    rig = site.rig("taken")
-    theirs = _occupied(site, rig.namespace, "polecat-taken")
+def test_a_pod_that_is_not_ours_is_neither_adopted_nor_deleted(site: Site, queues: Queues) -> None:
+    rig = queues.taken
     polecat = rig.sling("taken")
     polecat.tells("Stuck", "PodNameTaken", f"{rig.namespace}/polecat-taken", "neither used nor deleted")
     found = site.cluster.get(POD, rig.namespace, "polecat-taken")
     assert found is not None
-    assert found["metadata"]["uid"] == theirs
+    assert found["metadata"]["uid"] == queues.theirs
     assert "ownerReferences" not in found["metadata"]
     assert "deletionTimestamp" not in found["metadata"]
 

@@ -1,18 +1,19 @@
 """The keeper's last word is lost after its push: the remote is asked, and the agent does not run again."""
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from attrs import define
 
 from gastown_operator.api.core import POD
 from gastown_operator.workload.message import decode
 from hack.lab.layout import Layout
 from tests.apiserver.client import JSON
 from tests.support.cluster import environment
-from tests.support.polecats import eventually
-from tests.support.site import Site
+from tests.support.polecats import PolecatHandle, eventually
+from tests.support.site import RigHandle, Site
 
 HOW = "hack/cluster exec --name node -- .venv/bin/pytest tests/node"
 #: The answer to the push is held back once the done ref is set: the keeper waits for it with its work already delivered.
@@ -36,27 +37,55 @@ def _cut_short(file: Path) -> None:
     file.write_bytes(whole[: len(whole) // 2])
 
 
-@pytest.mark.parametrize(
-    ("spoil", "reason"), [(_nothing, "PushUnfinished"), (_cut_short, "KeeperMessageMissing")]
-)
+#: What happens to the keeper's message besides its being killed, and the reason that follows.
+LOSSES: Mapping[str, tuple[Callable[[Path], None], str]] = {
+    "unfinished": (_nothing, "PushUnfinished"),
+    "cut-short": (_cut_short, "KeeperMessageMissing"),
+}
+
+
+@define
+class Held:
+    """A polecat whose push is done and whose keeper waits for the answer until `file` is gone."""
+
+    rig: RigHandle
+    polecat: PolecatHandle
+    file: Path
+
+    @property
+    def done(self) -> str:
+        """The ref that says that the round is done."""
+        return f"refs/gastown/done/{self.polecat.uid}/1"
+
+
+@pytest.fixture(scope="module")
+def held(site: Site) -> dict[str, Held]:
+    """One polecat for each way to lose a message, all at once."""
+    return {name: _hold(site, site.rig(name)) for name in LOSSES}
+
+
+def _hold(site: Site, rig: RigHandle) -> Held:
+    file = site.directory / f"held-{rig.name}"
+    file.touch()
+    site.git.install_hook(rig.repository, "post-receive", HOLD_ANSWER.format(held=file))
+    return Held(rig, rig.sling("lost", COUNTED), file)
+
+
+@pytest.mark.parametrize("name", LOSSES)
 def test_work_whose_report_was_lost_is_found_on_the_server(
-    site: Site, spoil: Callable[[Path], None], reason: str
+    site: Site, held: dict[str, Held], name: str
 ) -> None:
-    layout = Layout(environment("GASTOWN_LAB", HOW))
-    rig = site.rig("lost")
-    held = site.directory / f"held-{rig.name}"
-    held.touch()
-    site.git.install_hook(rig.repository, "post-receive", HOLD_ANSWER.format(held=held))
-    polecat = rig.sling("lost", COUNTED)
-    done = f"refs/gastown/done/{polecat.uid}/1"
+    spoil, reason = LOSSES[name]
+    rig, polecat, done = held[name].rig, held[name].polecat, held[name].done
     eventually(lambda: done in rig.refs, "the done ref is on the server")
 
+    layout = Layout(environment("GASTOWN_LAB", HOW))
     pod = site.cluster.get(POD, rig.namespace, "polecat-lost")
     assert pod is not None
     (message,) = (layout.kubelet / "pods" / pod["metadata"]["uid"] / "containers" / "keeper").iterdir()
     spoil(message)
     _kill_keeper(layout, pod)
-    held.unlink()
+    held[name].file.unlink()
 
     polecat.tells("Idle", reason, "another attempt")
     status = polecat.tells("Done", "Done", "polecat/lost")
