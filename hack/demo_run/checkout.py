@@ -51,10 +51,10 @@ class Checkout:
         lines = self.git("ls-remote", "--quiet", "origin", reference).splitlines()
         return next((line.split()[0] for line in lines if line.endswith(f"\t{reference}")), "")
 
-    def switch(self, branch: str) -> None:
-        """Fetch a branch and check its files out."""
+    def switch(self, branch: str, commit: str) -> None:
+        """Fetch a branch and check the files of that commit of it out."""
         self.git("fetch", "--quiet", "origin", f"refs/heads/{branch}")
-        self.git("checkout", "--quiet", "--detach", "FETCH_HEAD")
+        self.git("checkout", "--quiet", "--detach", commit)
 
     def git(self, *arguments: str) -> str:
         """Run git in the clone and return its output; raises DemoError with what it said."""

@@ -92,14 +92,14 @@ class Demo:
         commit = proven_commit(status, checkout)
         branch = status["branch"]
         self.progress.say(f"the git server has {commit} on {branch}, as the status says")
-        checkout.switch(branch)
+        checkout.switch(branch, commit)
         after = checkout.test()
         if not after.passed:
             raise PolecatError(f"the tests of {REPOSITORY} do not pass on {commit}: {after.summary}")
         self.progress.say(f"  {branch}: {after.summary}")
         print()
         show(self.kubectl.run("get", "polecat", POLECAT, "--output=wide"))
-        show(checkout.git("log", "--format=fuller", "--patch", "origin/main..FETCH_HEAD"))
+        show(checkout.git("log", "--format=fuller", "--patch", "origin/main..HEAD"))
         elapsed = round(time.monotonic() - self.progress.started, 1)
         return Result(POLECAT, phase, branch, commit, elapsed)
 
@@ -165,6 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; return the exit status."""
     options = parse(arguments)
     raise_on_signals()
+    os.umask(0o022)  # tests run as nobody, and must be able to read what was cloned
     try:
         demonstrate(options, Progress("demo", sys.stdout, options.began))
     except DemoError as error:

@@ -38,10 +38,9 @@ class Kubectl:
         found: dict[str, Any] = json.loads(self.run("get", kind, name, "--output=json"))
         return found
 
-    def delete(self, *objects: str, **options: str) -> None:
+    def delete(self, *arguments: str) -> None:
         """Delete objects, named KIND/NAME, and return when they are gone; those that do not exist are gone already."""
-        flags = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
-        self.run("delete", "--ignore-not-found", "--wait", *flags, *objects)
+        self.run("delete", "--ignore-not-found", "--wait", *arguments)
 
     def as_yaml(self, given: Object) -> str:
         """Return an object as people write it."""

@@ -1,7 +1,6 @@
 """The steps between a cluster that is up and a polecat that is at work; each can be used alone."""
 
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hack.demo_run import objects
@@ -46,9 +45,9 @@ def deploy(images: Images) -> None:
 
 def remove_former(kubectl: Kubectl, polecat: str, rig: str) -> None:
     """Remove what an earlier run left. Its git server is gone, so a pod that still tries to push gets no time."""
-    kubectl.delete(f"polecat/{polecat}", timeout="60s")
-    kubectl.delete(f"pod/polecat-{polecat}", grace_period="0", force="true")
-    kubectl.delete(f"rig/{rig}", timeout="60s")
+    kubectl.delete(f"polecat/{polecat}", "--timeout=60s")
+    kubectl.delete(f"pod/polecat-{polecat}", "--grace-period=0", "--force")
+    kubectl.delete(f"rig/{rig}", "--timeout=60s")
     kubectl.delete(*(f"secret/{name}" for name in (objects.GIT_SECRET, objects.PROVIDER_SECRET)))
     kubectl.delete(f"configmap/{objects.KNOWN_HOSTS}")
 
@@ -65,6 +64,12 @@ def introduce(kubectl: Kubectl, rig: str, servers: Servers) -> None:
     kubectl.apply(*given, objects.rig(rig, servers.url, endpoint=endpoint))
 
 
-def _make(*arguments: str) -> str:
-    command: Sequence[str] = ["make", "--no-print-directory", *arguments, f"PYTHON={sys.executable}"]
-    return stream(command, lambda _: None)
+def _make(*arguments: str) -> None:
+    command = ["make", "--no-print-directory", *arguments, f"PYTHON={sys.executable}"]
+    said: list[str] = []
+    try:
+        stream(command, said.append)
+    except DemoError as error:
+        # Make's own last line only says that there was one.
+        causes = [line for line in said if not line.startswith("make: ")]
+        raise DemoError(causes[-1] if causes else str(error)) from error

@@ -34,7 +34,7 @@ def test_the_tests_fail_on_main_and_pass_on_the_repair(cloned: Clone, repaired: 
     before = checkout.test()
     assert not before.passed
     assert "FAILED" in before.summary
-    checkout.switch(BRANCH)
+    checkout.switch(BRANCH, repaired)
     assert checkout.git("rev-parse", "HEAD").strip() == repaired
     after = checkout.test()
     assert after.passed
