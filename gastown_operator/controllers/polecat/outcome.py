@@ -50,7 +50,7 @@ class Conclusion:
     proof: TerminationMessage | None = None
 
 
-def conclude(pod: Pod) -> Conclusion:
+def judge(pod: Pod) -> Conclusion:
     """Judge a pod that is terminal. An exit code proves nothing by itself: success needs the keeper's proof."""
     clone = _terminated(pod.container(CLONE))
     if clone is not None and clone.exit_code != 0:

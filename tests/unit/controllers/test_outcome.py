@@ -6,7 +6,7 @@ import pytest
 
 from gastown_operator.api.common import OutcomeClass
 from gastown_operator.api.core import Pod
-from gastown_operator.controllers.polecat.outcome import cannot_start, conclude
+from gastown_operator.controllers.polecat.outcome import cannot_start, judge
 from gastown_operator.workload.message import Outcome
 from tests.unit.controllers.objects import pod, terminated, waiting, word
 
@@ -150,7 +150,7 @@ CASES: dict[str, tuple[Pod, OutcomeClass, str]] = {
 def test_conclusion(sentence: str) -> None:
     ended, outcome, reason = CASES[sentence]
 
-    conclusion = conclude(ended)
+    conclusion = judge(ended)
 
     assert (conclusion.outcome, conclusion.reason) == (outcome, reason)
     assert conclusion.message
@@ -159,7 +159,7 @@ def test_conclusion(sentence: str) -> None:
 def test_the_message_of_a_failed_agent_names_its_log_and_where_its_work_is() -> None:
     failed = pod(**FAILED, agent=terminated(3), keeper=terminated(message=word(Outcome.AGENT_ERROR)))
 
-    message = conclude(failed).message
+    message = judge(failed).message
 
     assert "exit status 3" in message
     assert "branch polecat/toast" in message

@@ -12,8 +12,9 @@ from gastown_operator.api.core import POD, Pod
 from gastown_operator.api.polecat import POLECAT, Polecat, PolecatPhase
 from gastown_operator.api.rig import Rig
 from gastown_operator.controllers.polecat.admission import Verdict, Wait
+from gastown_operator.controllers.polecat.conclude import MAXIMUM_INFRASTRUCTURE_ATTEMPTS
 from gastown_operator.controllers.polecat.observe import Observed
-from gastown_operator.controllers.polecat.plan import MAXIMUM_INFRASTRUCTURE_ATTEMPTS, plan
+from gastown_operator.controllers.polecat.plan import plan
 from gastown_operator.runtime.errors import Forbidden
 from gastown_operator.runtime.execution import NotOurs, Refusal
 from gastown_operator.runtime.plan import Create, Delete, Plan

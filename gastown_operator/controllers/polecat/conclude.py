@@ -1,0 +1,161 @@
+"""What follows from the end of an attempt: done, stuck, terminated, or another attempt."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from attrs import evolve
+
+from gastown_operator.api.common import OutcomeClass
+from gastown_operator.api.core import Pod
+from gastown_operator.api.polecat import (
+    MAX_ATTEMPTS_KEPT,
+    Attempt,
+    DesiredState,
+    Polecat,
+    PolecatPhase,
+    PolecatStatus,
+)
+from gastown_operator.controllers.polecat.decision import Decision, changed_since, next_round, whole_seconds
+from gastown_operator.controllers.polecat.outcome import Conclusion
+from gastown_operator.controllers.polecat.pod import AGENT
+from gastown_operator.controllers.polecat.status import State, set_pushed
+
+MAXIMUM_INFRASTRUCTURE_ATTEMPTS: Final = 10
+_BACKOFF_BASE: Final = 10.0
+_BACKOFF_CAP: Final = 300.0
+
+
+def conclude(polecat: Polecat, pod: Pod | None, conclusion: Conclusion, now: datetime) -> Decision:
+    """Record how the attempt ended, once, and decide what follows from it."""
+    status = _with_attempt(polecat, pod, conclusion, now)
+    if (
+        polecat.spec.desired_state is DesiredState.TERMINATED
+        and conclusion.outcome is not OutcomeClass.SUCCEEDED
+    ):
+        state = State(
+            phase=PolecatPhase.TERMINATED,
+            reason="Terminated",
+            message=f"stopped by spec.desiredState; {conclusion.message}",
+            ready=True,
+            event="Normal",
+        )
+        return Decision(state, evolve(status, finished_at=whole_seconds(now)))
+    if conclusion.outcome is OutcomeClass.SUCCEEDED:
+        return _done(status, conclusion.reason, conclusion.message, now)
+    if conclusion.outcome is OutcomeClass.NO_CHANGES and polecat.spec.allow_no_changes:
+        return _done(
+            status, conclusion.reason, "the agent changed nothing, which spec.allowNoChanges permits", now
+        )
+    if conclusion.outcome is OutcomeClass.INFRASTRUCTURE:
+        return _again(polecat, status, conclusion, now)
+    if conclusion.outcome is OutcomeClass.CONFIG_ERROR and changed_since(polecat):
+        return next_round(evolve(polecat, status=status))
+    return _stuck(status, conclusion.reason, conclusion.message, now)
+
+
+def _with_attempt(polecat: Polecat, pod: Pod | None, conclusion: Conclusion, now: datetime) -> PolecatStatus:
+    status = polecat.status
+    agent = pod.container(AGENT) if pod is not None else None
+    ended = agent.terminated if agent is not None else None
+    attempt = Attempt(
+        pod_uid=pod.metadata.uid if pod is not None else "",
+        outcome=conclusion.outcome,
+        reason=conclusion.reason,
+        started_at=ended.started_at if ended is not None else None,
+        finished_at=(ended.finished_at if ended is not None else None) or whole_seconds(now),
+    )
+    status = evolve(
+        status,
+        round=status.round or 1,
+        attempt=status.attempt or 1,
+        attempts=(*status.attempts, attempt)[-MAX_ATTEMPTS_KEPT:],
+        pod_name=pod.metadata.name if pod is not None else status.pod_name,
+        pod_active=False,
+        started_at=status.started_at or attempt.started_at,
+    )
+    return _with_proof(polecat, status, conclusion, now)
+
+
+def _with_proof(
+    polecat: Polecat, status: PolecatStatus, conclusion: Conclusion, now: datetime
+) -> PolecatStatus:
+    proof = conclusion.proof
+    if proof is None:
+        return status
+    pushed = proof.pushed and proof.commits > 0
+    message = f"{proof.head[:12]} is on branch {proof.branch}" if pushed else conclusion.message
+    return evolve(
+        status,
+        branch=proof.branch or status.branch,
+        base_commit=proof.base or None,
+        head_commit=proof.head if pushed else None,
+        commits=proof.commits,
+        conditions=set_pushed(
+            status.conditions,
+            pushed=pushed,
+            reason="Pushed" if pushed else conclusion.reason,
+            message=message,
+            generation=polecat.metadata.generation,
+            now=now,
+        ),
+    )
+
+
+def _done(status: PolecatStatus, reason: str, message: str, now: datetime) -> Decision:
+    if status.head_commit:
+        commits = "1 commit" if status.commits == 1 else f"{status.commits} commits"
+        message = f"{message}: {commits} on branch {status.branch}, at {status.head_commit[:12]}"
+    state = State(
+        phase=PolecatPhase.DONE,
+        reason="Done" if reason == "Succeeded" else reason,
+        message=message,
+        ready=True,
+        event="Normal",
+    )
+    return Decision(state, evolve(status, finished_at=whole_seconds(now)))
+
+
+def _stuck(status: PolecatStatus, reason: str, message: str, now: datetime) -> Decision:
+    state = State(phase=PolecatPhase.STUCK, reason=reason, message=message, degraded=True, event="Warning")
+    return Decision(state, evolve(status, finished_at=whole_seconds(now)))
+
+
+def _again(polecat: Polecat, status: PolecatStatus, conclusion: Conclusion, now: datetime) -> Decision:
+    """Nobody's fault: a new attempt from the checkpoint, after a delay, but not for ever."""
+    failed = _infrastructure_failures(status)
+    if failed >= MAXIMUM_INFRASTRUCTURE_ATTEMPTS:
+        text = f"{failed} attempts in a row were ended by the infrastructure, the last one because {conclusion.message}"
+        return _stuck(status, "InfrastructureFailures", text, now)
+    delay = _backoff(failed)
+    state = State(
+        phase=PolecatPhase.IDLE,
+        reason=conclusion.reason,
+        message=f"{conclusion.message}; another attempt starts from the last checkpoint in {delay:.0f} s",
+        progressing=True,
+        queued=True,
+        event="Warning",
+    )
+    status = evolve(status, attempt=(polecat.status.attempt or 1) + 1)
+    return Decision(state, status, requeue_after=delay)
+
+
+def _infrastructure_failures(status: PolecatStatus) -> int:
+    count = 0
+    for attempt in reversed(status.attempts):
+        if attempt.outcome is not OutcomeClass.INFRASTRUCTURE:
+            break
+        count += 1
+    return count
+
+
+def _backoff(failures: int) -> float:
+    return min(_BACKOFF_BASE * 2.0 ** max(0, failures - 1), _BACKOFF_CAP)
+
+
+def backoff_left(polecat: Polecat, now: datetime) -> float:
+    """Seconds until the next attempt may start; 0 or less when it may."""
+    failed = _infrastructure_failures(polecat.status)
+    last = polecat.status.attempts[-1].finished_at if failed else None
+    if last is None:
+        return 0.0
+    return (last + timedelta(seconds=_backoff(failed)) - now).total_seconds()

@@ -1,0 +1,148 @@
+"""What to tell of a polecat whose pod is there, and what its end or absence means."""
+
+from datetime import datetime
+
+from attrs import evolve
+
+from gastown_operator.api import labels
+from gastown_operator.api.agentconfig import Agent
+from gastown_operator.api.common import OutcomeClass
+from gastown_operator.api.core import POD, Pod, PodPhase
+from gastown_operator.api.polecat import Polecat, PolecatPhase, PolecatStatus
+from gastown_operator.controllers.polecat import outcome
+from gastown_operator.controllers.polecat.decision import Decision, changed_since, recorded
+from gastown_operator.controllers.polecat.outcome import Conclusion
+from gastown_operator.controllers.polecat.pod import AGENT
+from gastown_operator.controllers.polecat.status import State
+from gastown_operator.controllers.settings import OperatorSettings
+from gastown_operator.runtime.plan import Action, Delete
+
+
+def follow(polecat: Polecat, pod: Pod, settings: OperatorSettings, now: datetime) -> Decision:
+    """Its pod is there and has not ended."""
+    status = _with_pod(polecat, pod)
+    if pod.metadata.deletion_timestamp is not None and status.phase is not PolecatPhase.STUCK:
+        return _ending(status)
+    if pod.phase is PodPhase.RUNNING:
+        return _working(pod, status)
+    if _told_that_it_cannot_start(polecat) and changed_since(polecat):
+        return Decision(None, status, deletion(pod))  # the change is for the next round's pod
+    problem = _start_problem(polecat, pod)
+    if problem is not None:
+        return _cannot_start(pod, status, problem, settings, now)
+    return _starting(pod, status)
+
+
+def _with_pod(polecat: Polecat, pod: Pod) -> PolecatStatus:
+    """What the pod of the attempt says about it."""
+    noted = pod.metadata.annotations
+    agent = noted.get(labels.AGENT)
+    return evolve(
+        polecat.status,
+        assigned_bead=polecat.spec.bead_id,
+        branch=noted.get(labels.BRANCH, polecat.status.branch),
+        pod_name=pod.metadata.name,
+        pod_active=True,
+        agent=Agent(agent) if agent in set(Agent) else None,
+        agent_image=next((container.image for container in pod.containers if container.name == AGENT), ""),
+        agent_model=noted.get(labels.MODEL, ""),
+        round=polecat.status.round or 1,
+        attempt=polecat.status.attempt or 1,
+    )
+
+
+def _ending(status: PolecatStatus) -> Decision:
+    state = State(
+        phase=PolecatPhase.WORKING,
+        reason="PodEnding",
+        message="its pod is being deleted; its work is being pushed",
+        progressing=True,
+    )
+    return Decision(state, status)
+
+
+def of_ended_pod(polecat: Polecat, pod: Pod) -> Conclusion:
+    """Its pod is terminal: the agent ended, or it never ran and the pod was deleted because it could not start."""
+    return of_vanished_pod(polecat) if _never_started(polecat, pod) else outcome.judge(pod)
+
+
+def _never_started(polecat: Polecat, pod: Pod) -> bool:
+    return _told_that_it_cannot_start(polecat) and not (_agent_ran(pod) or outcome.clone_failed(pod))
+
+
+def _agent_ran(pod: Pod) -> bool:
+    status = pod.container(AGENT)
+    # The kubelet calls a container that never was terminated too, but knows no start of it.
+    return status is not None and status.terminated is not None and status.terminated.started_at is not None
+
+
+def of_vanished_pod(polecat: Polecat) -> Conclusion:
+    """Its pod is gone without an end that was seen: deleted because it could not start, or lost."""
+    if not _told_that_it_cannot_start(polecat):
+        return outcome.lost()
+    told = recorded(polecat)
+    return Conclusion(OutcomeClass.CONFIG_ERROR, told.reason, told.message)
+
+
+def _told_that_it_cannot_start(polecat: Polecat) -> bool:
+    """Whether the stored status says of its pod, which is there or was, that it cannot start."""
+    return polecat.status.phase is PolecatPhase.STUCK and polecat.status.pod_active
+
+
+def _working(pod: Pod, status: PolecatStatus) -> Decision:
+    agent = pod.container(AGENT)
+    started = agent.running.started_at if agent is not None and agent.running is not None else None
+    if status.started_at is None and started is not None:
+        status = evolve(status, started_at=started)
+    state = State(
+        phase=PolecatPhase.WORKING,
+        reason="Working",
+        message=f"the agent is working in pod {pod.metadata.name}",
+        ready=True,
+        available=True,
+        progressing=True,
+    )
+    return Decision(state, status)
+
+
+def _starting(pod: Pod, status: PolecatStatus) -> Decision:
+    reason, message = "PodStarting", f"pod {pod.metadata.name} is starting"
+    scheduled = pod.condition("PodScheduled")
+    if scheduled is not None and scheduled.status == "False" and scheduled.reason:
+        # Unschedulable, SchedulingGated: a wait, not a failure; the scheduler's words say for what.
+        reason, message = scheduled.reason, f"pod {pod.metadata.name} waits for a node: {scheduled.message}"
+    return Decision(State(phase=PolecatPhase.IDLE, reason=reason, message=message, progressing=True), status)
+
+
+def _start_problem(polecat: Polecat, pod: Pod) -> State | None:
+    """What keeps its pod from starting, as it was first told: that the kubelet tries again and again is no news."""
+    problem = outcome.cannot_start(pod)
+    told = recorded(polecat)
+    if _told_that_it_cannot_start(polecat) and (problem is None or problem[0] == told.reason):
+        return told
+    if problem is None:
+        return None
+    reason, message = problem
+    return State(
+        phase=PolecatPhase.STUCK,
+        reason=reason,
+        message=f"{message}. Correct it while the pod waits, or change the Polecat",
+        degraded=True,
+        event="Warning",
+    )
+
+
+def _cannot_start(
+    pod: Pod, status: PolecatStatus, state: State, settings: OperatorSettings, now: datetime
+) -> Decision:
+    """Say at once what is wrong; the kubelet goes on trying, and after a while the pod gives its slot back."""
+    created = pod.metadata.creation_timestamp or now
+    left = settings.start_timeout - (now - created).total_seconds()
+    if left > 0 and pod.metadata.deletion_timestamp is None:
+        return Decision(state, status, requeue_after=left)
+    return Decision(state, status, deletion(pod))
+
+
+def deletion(pod: Pod) -> tuple[Action, ...]:
+    """Delete the pod, unless somebody has."""
+    return () if pod.metadata.deletion_timestamp else (Delete(POD, pod.metadata.key, pod.metadata.uid),)
