@@ -6,7 +6,7 @@ import attrs
 
 from gastown_operator.workload.agent_end import AgentEnd
 from gastown_operator.workload.clone_record import CloneRecord
-from gastown_operator.workload.errors import AttemptError, GitError
+from gastown_operator.workload.errors import CheckpointRefusedError, GitError
 from gastown_operator.workload.git import Git
 from gastown_operator.workload.message import Outcome, TerminationMessage
 from gastown_operator.workload.refs import branch_ref
@@ -57,13 +57,13 @@ class Delivery:
             commits=self.work.count(head),
             checkpoint=checkpoint,
         )
-        if not end.succeeded or checkpoint:
-            # Always, so that an older checkpoint never wins over what the branch gets below.
-            self._push_checkpoint(checkpoint or head)
+        # Of a run that failed always, so that an older checkpoint never wins over what the branch gets below.
+        refused = self._refused_checkpoint(checkpoint or head) if checkpoint or not end.succeeded else None
+        if refused is not None:
+            message = attrs.evolve(message, checkpoint="")
         message = _say_left_out(message, state)
-        if message.commits == 0:
-            return self._without_commits(message, end)
-        return self._with_commits(message, end)
+        message = self._with_commits(message, end) if message.commits else self._without_commits(message, end)
+        return _say_refused(message, refused, end) if refused is not None and checkpoint else message
 
     def _head(self, state: WorkState, end: AgentEnd) -> str:
         if not (end.succeeded and state.dirty and state.delivered == state.head):
@@ -86,11 +86,11 @@ class Delivery:
         extra = {self.settings.refs.done: message.head} if end.succeeded else {}
         for branch in self._branches(message.head):
             expected = self.record.branch_tip if branch == self.settings.work_branch else ""
-            result = self._push(
-                {branch_ref(branch): message.head, **extra},
-                {branch_ref(branch): expected},
-                atomic=bool(extra),
-            )
+            wanted, lease = {branch_ref(branch): message.head}, {branch_ref(branch): expected}
+            result = self._push({**wanted, **extra}, lease, atomic=bool(extra))
+            if extra and not (result.accepted or result.lease_lost):
+                # Some servers take branches alone. Without the mark a lost message costs a second run, and no work.
+                result = self._push(wanted, lease, atomic=False)
             if result.accepted:
                 return self._proven(message, branch)
             if not result.lease_lost:
@@ -141,8 +141,9 @@ class Delivery:
         try:
             self._push_checkpoint(checkpoint)
             where = f"the work is kept under {self.settings.refs.checkpoint}"
-        except AttemptError as error:
-            where = f"the work could not be kept on the server either ({error.reason}); it is in this pod's workspace until it is deleted"
+        except CheckpointRefusedError:
+            checkpoint = ""
+            where = f"{self.settings.refs.checkpoint} was refused too, so the work is lost"
         text = f"the server refused the push to {branch}: {detail}; {where}. Allow the push, or set spec.kubernetes.workBranch"
         return attrs.evolve(
             message,
@@ -152,6 +153,14 @@ class Delivery:
             checkpoint=checkpoint,
             pushed=False,
         )
+
+    def _refused_checkpoint(self, commit: str) -> CheckpointRefusedError | None:
+        """Why the server does not take the checkpoint; None when it did."""
+        try:
+            self._push_checkpoint(commit)
+        except CheckpointRefusedError as error:
+            return error
+        return None
 
     def _push_checkpoint(self, commit: str) -> None:
         push_checkpoint(self.remote, self.git, self.settings, commit, self.remaining())
@@ -166,17 +175,14 @@ def push_checkpoint(remote: Remote, git: Git, settings: Settings, commit: str, t
     """Set the round's checkpoint ref.
 
     Raises:
-        AttemptError: the server refuses it or cannot be reached.
+        CheckpointRefusedError: the server's rules forbid it.
+        AttemptError: the server cannot be reached.
     """
     name = settings.refs.checkpoint
     result = remote.push(git, {name: commit}, expected={}, atomic=False, timeout=max(5.0, timeout))
     if not result.accepted:
         error = GitError("push", result.status, result.stderr)
-        raise AttemptError(
-            Outcome.CONFIG_ERROR,
-            "CheckpointRejected",
-            f"the server refused {name}: {last_line(error.stderr)}",
-        )
+        raise CheckpointRefusedError(name, last_line(error.stderr))
 
 
 def report_done(record: CloneRecord, git: Git, settings: Settings) -> TerminationMessage:
@@ -201,6 +207,18 @@ def report_done(record: CloneRecord, git: Git, settings: Settings) -> Terminatio
         text = f"the done ref {settings.refs.done} is on the server, but no branch holds it any more"
         return attrs.evolve(message, outcome=Outcome.CONFIG_ERROR, reason="BranchMissing", message=text)
     return message
+
+
+def _say_refused(
+    message: TerminationMessage, refused: CheckpointRefusedError, end: AgentEnd
+) -> TerminationMessage:
+    """What was not committed is lost: a person has to know, unless a refused branch is the greater trouble."""
+    if message.outcome is Outcome.CONFIG_ERROR:
+        return message
+    text = f"{message.message}; what was not committed is lost: {refused.message}"
+    if end.succeeded:
+        return attrs.evolve(message, message=text)
+    return attrs.evolve(message, outcome=refused.outcome, reason=refused.reason, message=text)
 
 
 def _say_left_out(message: TerminationMessage, state: WorkState) -> TerminationMessage:

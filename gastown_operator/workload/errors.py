@@ -25,6 +25,19 @@ class AttemptError(WorkloadError):
         self.message = message
 
 
+class CheckpointRefusedError(AttemptError):
+    """The server can be reached, but its rules forbid the checkpoint ref.
+
+    Args:
+        ref: the checkpoint ref.
+        said: the server's words.
+    """
+
+    def __init__(self, ref: str, said: str) -> None:
+        text = f"the server refused {ref} ({said}); allow pushes to it, or set the rig's spec.refPrefix"
+        super().__init__(Outcome.CONFIG_ERROR, "CheckpointRejected", text)
+
+
 class GitError(WorkloadError):
     """A git command failed.
 

@@ -21,6 +21,8 @@ from gastown_operator.workload.work import Work
 
 #: The pod's grace is 120 s; the agent may use 20 s of it, and the kubelet kills at its end.
 GRACE_AFTER_AGENT = 95.0
+#: The wrapper kills the agent 20 s after SIGTERM.
+AGENT_GRACE = 25.0
 CHECKPOINT_TIMEOUT = 300.0
 #: The first of a few tries when the git server is out of reach at the end, in seconds; each next one waits twice as long.
 _FIRST_RETRY = 2.0
@@ -68,6 +70,7 @@ class Keeper:
             until = next_checkpoint if deadline is None else min(next_checkpoint, deadline)
             came = wakeups.wait(until - self.monotonic())
             if came & set(ENDING):
+                self._await_agent(wakeups, came)
                 return
             if deadline is not None and self.monotonic() >= deadline:
                 self.journal(
@@ -78,6 +81,14 @@ class Keeper:
             if (signal.SIGUSR1 in came and not self._agent_reported()) or self.monotonic() >= next_checkpoint:
                 self._checkpoint()
                 next_checkpoint = self.monotonic() + self.settings.checkpoint_interval
+
+    def _await_agent(self, wakeups: Wakeups, came: set[signal.Signals]) -> None:
+        """Where the keeper is an ordinary container, it is told to end together with the agent: let that one end first."""
+        if not self.settings.ended_by_pipe or signal.SIGCHLD in came:
+            return
+        latest = self.monotonic() + AGENT_GRACE
+        while self.monotonic() < latest and signal.SIGCHLD not in wakeups.wait(latest - self.monotonic()):
+            pass
 
     def _agent_reported(self) -> bool:
         """Whether the agent has ended: then preStop has nothing to save that the end does not save anyway."""

@@ -135,6 +135,23 @@ def test_a_git_server_that_is_away_at_the_end_is_tried_again(
     assert (message.outcome, message.head) == (Outcome.SUCCEEDED, head)
 
 
+def test_an_ordinary_container_waits_for_the_end_of_the_agent(
+    attempts: Attempts, remote_repository: RemoteRepository
+) -> None:
+    attempt = attempts(ended_by_pipe=True)
+    attempt.clone()
+
+    def agent_ends() -> set[signal.Signals]:
+        attempt.agent({"last.txt": "written after SIGTERM\n"})
+        (attempt.hints / "exit").write_text("code=143 stopped=yes\n")
+        return {signal.SIGCHLD}
+
+    message = attempt.keeper().run(Script({signal.SIGTERM}, {signal.SIGUSR1}, agent_ends))
+
+    assert message.outcome is Outcome.INTERRUPTED
+    assert remote_repository.files(CHECKPOINT)["last.txt"] == "written after SIGTERM"
+
+
 def test_a_first_message_says_that_the_push_is_not_done_should_the_keeper_be_killed(
     attempts: Attempts,
 ) -> None:
