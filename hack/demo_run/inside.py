@@ -107,7 +107,7 @@ class Demo:
 def show(text: str) -> None:
     """Print a text of several lines as a block of its own."""
     for line in text.splitlines():
-        print(f"    {printable(line)}")
+        print(f"    {printable(line)}".rstrip())
     print(flush=True)
 
 
