@@ -4,6 +4,7 @@ Run them with `hack/cluster up --name node`, `hack/images workload --load node` 
 `hack/cluster exec --name node -- .venv/bin/pytest tests/node`.
 """
 
+import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -17,6 +18,8 @@ HOW = "hack/cluster exec --name node -- .venv/bin/pytest tests/node"
 WORKLOAD_IMAGE = "localhost/gastown-workload:dev"
 #: Short, so that the tests see a pod that cannot start give its slot back; the kubelet tries again every 10 to 15 s.
 POD_START_TIMEOUT = 45
+#: GASTOWN_SIDECARS=container tries everything as it is on Kubernetes before 1.29.
+SIDECARS = os.environ.get("GASTOWN_SIDECARS", "native")
 TIMEOUT = 240
 
 
@@ -31,7 +34,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The one installation that all tests share; each rig of a test has its own namespace and repository."""
     address = environment("GASTOWN_LAB_NODE_ADDRESS", HOW)
-    arguments = ["--workload-image", WORKLOAD_IMAGE, "--pod-start-timeout", str(POD_START_TIMEOUT)]
+    arguments = [
+        *("--workload-image", WORKLOAD_IMAGE),
+        *("--pod-start-timeout", str(POD_START_TIMEOUT)),
+        *("--sidecars", SIDECARS),
+    ]
     with open_site(tmp_path_factory.mktemp("site"), address, arguments) as opened:
         yield opened
 

@@ -19,6 +19,12 @@ while read -r old new ref; do
   case $ref in refs/heads/polecat/*) echo "branches of polecats are not welcome" >&2; exit 1;; esac
 done
 """
+ONLY_BRANCHES = """\
+#!/bin/sh
+while read -r old new ref; do
+  case $ref in refs/heads/*) ;; *) echo "branches only" >&2; exit 1;; esac
+done
+"""
 NOTHING = """\
 #!/bin/sh
 echo "this repository is closed" >&2
@@ -45,6 +51,7 @@ def slung(site: Site) -> dict[str, Slung]:
         "nested": NESTED,
         "unwelcome": WORK,
         "closed": WORK,
+        "branches-only": WORK,
         "uncommitted": "echo left > left.txt",
     }
     rigs = {name: site.rig(name) for name in scripts}
@@ -53,6 +60,7 @@ def slung(site: Site) -> dict[str, Slung]:
         rigs["continued"].repository, "polecat/continued", {"theirs.txt": "theirs\n"}, message="Theirs"
     )
     site.git.install_hook(rigs["unwelcome"].repository, "pre-receive", NO_POLECAT_BRANCH)
+    site.git.install_hook(rigs["branches-only"].repository, "pre-receive", ONLY_BRANCHES)
     site.git.install_hook(rigs["closed"].repository, "pre-receive", NOTHING)
     specs = {"nothing-to-do": {"allowNoChanges": True}}
     return {
@@ -118,5 +126,11 @@ def test_a_branch_that_the_server_refuses_is_kept_beside(slung: dict[str, Slung]
 
 def test_a_server_that_refuses_everything_is_quoted(slung: dict[str, Slung]) -> None:
     rig, polecat = slung["closed"].rig, slung["closed"].polecat
-    polecat.tells("Stuck", "PushRejected", "this repository is closed", "could not be kept")
+    polecat.tells("Stuck", "PushRejected", "this repository is closed", "refs/gastown/wip/", "is lost")
     assert set(rig.refs) == {"refs/heads/main"}
+
+
+def test_a_server_that_takes_branches_alone_gets_the_branch(slung: dict[str, Slung]) -> None:
+    rig, polecat = slung["branches-only"].rig, slung["branches-only"].polecat
+    status = polecat.tells("Done", "Done", "polecat/branches-only")
+    assert rig.refs["refs/heads/polecat/branches-only"] == status["headCommit"]
