@@ -12,13 +12,14 @@ from hack.demo_run.servers import Servers, running
 from hack.git_server.openssh import prepare
 from hack.lab.progress import Progress
 
-# Plays the file RECORDING/KIND, KIND being the kind that is watched or `logs`, then waits to be killed if it watches.
+# Plays the file RECORDING/KIND, KIND being the kind that is asked for or `logs`; a watch then goes on until it is ended.
 KUBECTL = """\
 #!/bin/sh
 case "$*" in *" logs "*) exec cat "$RECORDING/logs" ;; esac
 for kind in polecats pods events; do
-  case "$*" in *" get $kind "*) cat "$RECORDING/$kind"; test -e "$RECORDING/$kind.ends" || exec sleep 60 ;; esac
+  case "$*" in *" get $kind "*) cat "$RECORDING/$kind"; asked=$kind ;; esac
 done
+case "$*" in *" --watch "*) test -e "$RECORDING/$asked.ends" || exec sleep 60 ;; esac
 """
 
 
