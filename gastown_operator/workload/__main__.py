@@ -15,6 +15,7 @@ from gastown_operator.workload.journal import JsonJournal
 from gastown_operator.workload.keeper import Keeper
 from gastown_operator.workload.message import Outcome, TerminationMessage
 from gastown_operator.workload.remote import Remote
+from gastown_operator.workload.salvage import Salvage
 from gastown_operator.workload.settings import Settings, from_environment
 from gastown_operator.workload.signals import Wakeups
 from gastown_operator.workload.snapshot import open_index
@@ -67,6 +68,7 @@ def run_keeper(settings: Settings) -> int:
             remote,
             git,
             work,
+            Salvage(git, record.base, layout.KEEPER, sys.stdout),
             layout.HINTS,
             layout.CONTROL,
             journal,

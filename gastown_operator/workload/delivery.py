@@ -11,6 +11,7 @@ from gastown_operator.workload.git import Git
 from gastown_operator.workload.message import Outcome, TerminationMessage
 from gastown_operator.workload.refs import branch_ref
 from gastown_operator.workload.remote import PushResult, Remote, last_line
+from gastown_operator.workload.salvage import Salvage
 from gastown_operator.workload.settings import Settings
 from gastown_operator.workload.work import Work, WorkState
 
@@ -30,6 +31,7 @@ class Delivery:
     remote: Remote
     git: Git
     work: Work
+    salvage: Salvage
     remaining: Callable[[], float]
 
     def deliver(self, end: AgentEnd) -> TerminationMessage:
@@ -63,7 +65,7 @@ class Delivery:
             message = attrs.evolve(message, checkpoint="")
         message = _say_left_out(message, state)
         message = self._with_commits(message, end) if message.commits else self._without_commits(message, end)
-        return _say_refused(message, refused, end) if refused is not None and checkpoint else message
+        return self._say_refused(message, refused, checkpoint, end) if refused and checkpoint else message
 
     def _head(self, state: WorkState, end: AgentEnd) -> str:
         if not (end.succeeded and state.dirty and state.delivered == state.head):
@@ -142,8 +144,10 @@ class Delivery:
             self._push_checkpoint(checkpoint)
             where = f"the work is kept under {self.settings.refs.checkpoint}"
         except CheckpointRefusedError:
+            where = (
+                f"{self.settings.refs.checkpoint} was refused too, so the work {self._salvaged(checkpoint)}"
+            )
             checkpoint = ""
-            where = f"{self.settings.refs.checkpoint} was refused too, so the work is lost"
         text = f"the server refused the push to {branch}: {detail}; {where}. Allow the push, or set spec.kubernetes.workBranch"
         return attrs.evolve(
             message,
@@ -153,6 +157,23 @@ class Delivery:
             checkpoint=checkpoint,
             pushed=False,
         )
+
+    def _say_refused(
+        self, message: TerminationMessage, refused: CheckpointRefusedError, checkpoint: str, end: AgentEnd
+    ) -> TerminationMessage:
+        """What was not committed has no place on the server: a person has to know, unless a refused branch is the greater trouble."""
+        if message.outcome is Outcome.CONFIG_ERROR:
+            return message
+        text = f"{message.message}; what was not committed {self._salvaged(checkpoint)}: {refused.message}"
+        if end.succeeded:
+            return attrs.evolve(message, message=text)
+        return attrs.evolve(message, outcome=refused.outcome, reason=refused.reason, message=text)
+
+    def _salvaged(self, commit: str) -> str:
+        """Where work is that the server does not take."""
+        if self.salvage.write(commit):
+            return "is in the log of the keeper as a git bundle (kubectl logs POD -c keeper)"
+        return "is lost, being too large for a log"
 
     def _refused_checkpoint(self, commit: str) -> CheckpointRefusedError | None:
         """Why the server does not take the checkpoint; None when it did."""
@@ -207,18 +228,6 @@ def report_done(record: CloneRecord, git: Git, settings: Settings) -> Terminatio
         text = f"the done ref {settings.refs.done} is on the server, but no branch holds it any more"
         return attrs.evolve(message, outcome=Outcome.CONFIG_ERROR, reason="BranchMissing", message=text)
     return message
-
-
-def _say_refused(
-    message: TerminationMessage, refused: CheckpointRefusedError, end: AgentEnd
-) -> TerminationMessage:
-    """What was not committed is lost: a person has to know, unless a refused branch is the greater trouble."""
-    if message.outcome is Outcome.CONFIG_ERROR:
-        return message
-    text = f"{message.message}; what was not committed is lost: {refused.message}"
-    if end.succeeded:
-        return attrs.evolve(message, message=text)
-    return attrs.evolve(message, outcome=refused.outcome, reason=refused.reason, message=text)
 
 
 def _say_left_out(message: TerminationMessage, state: WorkState) -> TerminationMessage:

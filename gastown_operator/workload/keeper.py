@@ -15,6 +15,7 @@ from gastown_operator.workload.git import Git
 from gastown_operator.workload.journal import Journal
 from gastown_operator.workload.message import Outcome, TerminationMessage
 from gastown_operator.workload.remote import Remote
+from gastown_operator.workload.salvage import Salvage
 from gastown_operator.workload.settings import Settings
 from gastown_operator.workload.signals import Wakeups
 from gastown_operator.workload.work import Work
@@ -44,6 +45,7 @@ class Keeper:
     remote: Remote
     git: Git
     work: Work
+    salvage: Salvage
     hints: Path
     control: Path
     journal: Journal
@@ -121,6 +123,7 @@ class Keeper:
             self.remote,
             self.git,
             self.work,
+            self.salvage,
             lambda: give_up_at - self.monotonic(),
         )
         pause = _FIRST_RETRY

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from io import StringIO
 from pathlib import Path
 
 import attrs
@@ -18,6 +19,7 @@ from gastown_operator.workload.keeper import Keeper
 from gastown_operator.workload.message import TerminationMessage
 from gastown_operator.workload.refs import RecoveryRefs
 from gastown_operator.workload.remote import Remote
+from gastown_operator.workload.salvage import Salvage
 from gastown_operator.workload.settings import Settings
 from gastown_operator.workload.signals import Wakeups
 from gastown_operator.workload.snapshot import open_index
@@ -85,6 +87,7 @@ class Attempt:
     root: Path
     record: CloneRecord | None = None
     published: list[TerminationMessage] = attrs.field(factory=list)
+    log: StringIO = attrs.field(factory=StringIO)
 
     @property
     def repository(self) -> Path:
@@ -124,6 +127,7 @@ class Attempt:
             self.remote,
             keeper_git,
             work,
+            Salvage(keeper_git, self.record.base, self.root, self.log),
             self.hints,
             self.control,
             journal,

@@ -1,7 +1,11 @@
 """Servers that take some refs and not others: what can be saved is saved, and what is lost is said."""
 
+import os
+import subprocess
+
 from gastown_operator.workload.message import Outcome
-from tests.unit.workload.attempts import Attempts, RemoteRepository
+from gastown_operator.workload.salvage import MAXIMUM_BYTES
+from tests.unit.workload.attempts import Attempt, Attempts, RemoteRepository, git
 
 WORK = "refs/heads/polecat/toast"
 ONLY_BRANCHES = 'case "$1" in refs/heads/*) ;; *) echo "branches only" >&2; exit 1;; esac'
@@ -54,7 +58,21 @@ def test_a_failed_agent_without_uncommitted_changes_loses_nothing_by_a_refused_c
     assert remote_repository.refs()[WORK] == head
 
 
-def test_what_no_ref_can_hold_is_called_lost(attempts: Attempts, remote_repository: RemoteRepository) -> None:
+def recovered(attempt: Attempt, remote_repository: RemoteRepository) -> dict[str, str]:
+    """Files that somebody gets back from the keeper's log, by the commands that its documentation names."""
+    somebody = remote_repository.path.parent / "somebody"
+    log = remote_repository.path.parent / "keeper.log"
+    log.write_text(attempt.log.getvalue())
+    sed = "sed -n '/^BEGIN GIT BUNDLE/,/^END GIT BUNDLE/p' | sed '1d;$d' | base64 -d"
+    subprocess.run(["/bin/sh", "-c", f"cat {log} | {sed} >work.bundle"], check=True, cwd=somebody)
+    git(somebody, "fetch", "--quiet", "work.bundle", "refs/salvaged/work:work")
+    names = git(somebody, "ls-tree", "-r", "--name-only", "work").splitlines()
+    return {name: git(somebody, "show", f"work:{name}") for name in names}
+
+
+def test_what_no_ref_can_hold_is_in_the_log_of_the_keeper(
+    attempts: Attempts, remote_repository: RemoteRepository
+) -> None:
     remote_repository.hook("update", NOTHING)
     attempt = attempts()
     attempt.clone()
@@ -63,5 +81,34 @@ def test_what_no_ref_can_hold_is_called_lost(attempts: Attempts, remote_reposito
     message = attempt.end(0)
 
     assert (message.outcome, message.reason, message.checkpoint) == (Outcome.CONFIG_ERROR, "PushRejected", "")
-    assert "is lost" in message.message
+    assert "kubectl logs POD -c keeper" in message.message
     assert "refs/gastown" in message.message
+    assert recovered(attempt, remote_repository)["a.txt"] == "a"
+
+
+def test_uncommitted_work_of_a_failed_agent_is_in_the_log_too(
+    attempts: Attempts, remote_repository: RemoteRepository
+) -> None:
+    remote_repository.hook("update", ONLY_BRANCHES)
+    attempt = attempts()
+    attempt.clone()
+    attempt.agent({"a.txt": "a\n"}, "Half of it")
+    (attempt.repository / "b.txt").write_text("the other half\n")
+
+    attempt.end(1)
+
+    assert recovered(attempt, remote_repository)["b.txt"] == "the other half"
+
+
+def test_what_is_too_large_for_a_log_is_called_lost(
+    attempts: Attempts, remote_repository: RemoteRepository
+) -> None:
+    remote_repository.hook("update", NOTHING)
+    attempt = attempts()
+    attempt.clone()
+    (attempt.repository / "large").write_bytes(os.urandom(MAXIMUM_BYTES + 1))
+
+    message = attempt.end(0)
+
+    assert "is lost" in message.message
+    assert attempt.log.getvalue() == ""
