@@ -126,7 +126,7 @@ def test_a_branch_that_the_server_refuses_is_kept_beside(slung: dict[str, Slung]
 
 def test_a_server_that_refuses_everything_is_quoted(slung: dict[str, Slung]) -> None:
     rig, polecat = slung["closed"].rig, slung["closed"].polecat
-    polecat.tells("Stuck", "PushRejected", "this repository is closed", "refs/gastown/wip/", "is lost")
+    polecat.tells("Stuck", "PushRejected", "this repository is closed", "refs/gastown/wip/", "kubectl logs")
     assert set(rig.refs) == {"refs/heads/main"}
 
 
