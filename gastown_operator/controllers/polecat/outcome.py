@@ -5,7 +5,7 @@ from typing import Final
 from attrs import frozen
 
 from gastown_operator.api.common import OutcomeClass
-from gastown_operator.api.core import ContainerStatus, Pod, PodPhase, Terminated
+from gastown_operator.api.core import ContainerStatus, Pod, Terminated
 from gastown_operator.controllers.polecat.pod import AGENT, CLONE, KEEPER
 from gastown_operator.workload.message import Outcome, TerminationMessage, decode
 
@@ -62,7 +62,8 @@ def judge(pod: Pod) -> Conclusion:
         return Conclusion(OutcomeClass.RESOURCE_EXCEEDED, "EphemeralStorageExceeded", _of_pod(pod), word)
     if agent is None:
         return _agent_unknown(pod, word)
-    if agent.exit_code == 0 and pod.phase is PodPhase.SUCCEEDED:
+    if agent.exit_code == 0:
+        # Whatever the pod's phase: a keeper that is an ordinary container and was killed makes it Failed.
         return _agent_succeeded(word)
     return _agent_failed(pod, agent, word)
 

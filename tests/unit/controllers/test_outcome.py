@@ -42,6 +42,16 @@ CASES: dict[str, tuple[Pod, OutcomeClass, str]] = {
         OutcomeClass.INFRASTRUCTURE,
         "KeeperMessageMissing",
     ),
+    "a killed keeper that is an ordinary container fails the pod, not the agent": (
+        pod(**FAILED, agent=terminated(), keeper=terminated(137)),
+        OutcomeClass.INFRASTRUCTURE,
+        "KeeperMessageMissing",
+    ),
+    "a deadline that passed after the work was proven changes nothing": (
+        pod(**FAILED, reason="DeadlineExceeded", agent=terminated(), keeper=terminated(message=word())),
+        OutcomeClass.SUCCEEDED,
+        "Succeeded",
+    ),
     "exit status 0 without a change": (
         pod(**DONE, keeper=terminated(message=word(Outcome.NO_CHANGES, pushed=False, commits=0))),
         OutcomeClass.NO_CHANGES,
