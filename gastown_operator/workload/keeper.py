@@ -102,7 +102,8 @@ class Keeper:
             return
         try:
             commit = self.work.checkpoint_commit(self.work.look())
-            tree = self.git.line("rev-parse", f"{commit}^{{tree}}") + self.git.line("rev-parse", f"{commit}^")
+            # Not the commit itself, which says when it was made; a commit that began a history has no parent.
+            tree = self.git.line("show", "--no-patch", "--format=%T %P", commit)
             if commit == self.record.start or tree == self._checkpointed:
                 return
             push_checkpoint(self.remote, self.git, self.settings, commit, CHECKPOINT_TIMEOUT)

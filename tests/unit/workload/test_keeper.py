@@ -193,3 +193,16 @@ def test_an_agents_branch_is_untouched_by_checkpoints(attempts: Attempts) -> Non
 
     assert git(attempt.repository, "rev-parse", "HEAD") == head
     assert git(attempt.repository, "status", "--porcelain") == "?? draft.txt"
+
+
+def test_a_history_that_the_agent_began_anew_is_checkpointed(
+    attempts: Attempts, remote_repository: RemoteRepository
+) -> None:
+    attempt = attempts()
+    attempt.clone()
+    git(attempt.repository, "checkout", "--quiet", "--orphan", "anew")
+    head = attempt.agent({"a.txt": "a\n"}, "Anew")
+
+    attempt.keeper()._checkpoint()
+
+    assert remote_repository.refs()[CHECKPOINT] == head
