@@ -62,7 +62,7 @@ def _with_attempt(polecat: Polecat, pod: Pod | None, conclusion: Conclusion, now
         outcome=conclusion.outcome,
         reason=conclusion.reason,
         started_at=ended.started_at if ended is not None else None,
-        finished_at=(ended.finished_at if ended is not None else None) or whole_seconds(now),
+        finished_at=_end(pod) or whole_seconds(now),
     )
     status = evolve(
         status,
@@ -74,6 +74,13 @@ def _with_attempt(polecat: Polecat, pod: Pod | None, conclusion: Conclusion, now
         started_at=status.started_at or attempt.started_at,
     )
     return _with_proof(polecat, status, conclusion, now)
+
+
+def _end(pod: Pod | None) -> datetime | None:
+    """When the last of its containers ended; the keeper may take longer than the agent."""
+    statuses = (*pod.init_container_statuses, *pod.container_statuses) if pod is not None else ()
+    ends = [status.terminated.finished_at for status in statuses if status.terminated is not None]
+    return max((end for end in ends if end is not None), default=None)
 
 
 def _with_proof(

@@ -17,6 +17,7 @@ from gastown_operator.controllers.polecat.observe import Observed
 from gastown_operator.controllers.polecat.plan import plan
 from gastown_operator.runtime.errors import Forbidden
 from gastown_operator.runtime.execution import NotOurs, Refusal
+from gastown_operator.runtime.objects import format_time
 from gastown_operator.runtime.plan import Create, Delete, Plan
 from gastown_operator.workload.message import Outcome
 from tests.unit.controllers.objects import (
@@ -352,6 +353,18 @@ def test_an_interrupted_attempt_is_followed_by_another_after_a_delay() -> None:
     (create,) = decide(observed(told), seconds=10).actions
     assert isinstance(create, Create)
     assert create.key.name == "polecat-toast-r2-toas"
+
+
+def test_the_delay_counts_from_the_end_of_the_pod_not_of_the_agent() -> None:
+    subject = polecat()
+    ended_early = terminated()
+    ended_early["terminated"] |= {"finishedAt": format_time(NOW - timedelta(seconds=90))}
+    the_pod = pod(owner=subject, phase="Failed", clone=ended_early, agent=ended_early, keeper=terminated(137))
+    told, decided = conclude(subject, the_pod)
+
+    assert told.status.attempts[-1].finished_at == NOW - timedelta(seconds=1)
+    assert decided.requeue_after == 10
+    assert decide(observed(told), seconds=5).actions == ()
 
 
 def test_attempts_ended_by_the_infrastructure_are_not_made_for_ever() -> None:
