@@ -1,8 +1,12 @@
 """What is on the remote after a run: never less than before, and everything the agent made."""
 
+import base64
+from pathlib import Path
+
 import pytest
 from attrs import frozen
 
+from gastown_operator.workload.salvage import BEGIN, END, REF
 from hack.git_server.server import GitServer
 from tests.support.polecats import PolecatHandle
 from tests.support.site import WORK, RigHandle, Site
@@ -124,10 +128,20 @@ def test_a_branch_that_the_server_refuses_is_kept_beside(slung: dict[str, Slung]
     assert rig.files(checkpoint) == {"README.md", "work.txt"}
 
 
-def test_a_server_that_refuses_everything_is_quoted(slung: dict[str, Slung]) -> None:
+def test_work_that_the_server_takes_under_no_name_is_in_the_keeper_s_log(
+    site: Site, slung: dict[str, Slung], tmp_path: Path
+) -> None:
     rig, polecat = slung["closed"].rig, slung["closed"].polecat
     polecat.tells("Stuck", "PushRejected", "this repository is closed", "refs/gastown/wip/", "kubectl logs")
     assert set(rig.refs) == {"refs/heads/main"}
+    log = site.cluster.log(rig.namespace, "polecat-closed", "keeper").splitlines()
+    begin, end = (
+        next(number for number, line in enumerate(log) if line.startswith(mark)) for mark in (BEGIN, END)
+    )
+    bundle = tmp_path / "work.bundle"
+    bundle.write_bytes(base64.b64decode("".join(log[begin + 1 : end])))
+    site.git.git(rig.repository, "fetch", "--quiet", str(bundle), f"{REF}:refs/heads/got-back")
+    assert rig.files("refs/heads/got-back") == {"README.md", "work.txt"}
 
 
 def test_a_server_that_takes_branches_alone_gets_the_branch(slung: dict[str, Slung]) -> None:

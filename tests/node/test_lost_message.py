@@ -96,7 +96,8 @@ def test_work_whose_report_was_lost_is_found_on_the_server(
 
 def _kill_keeper(layout: Layout, pod: JSON) -> None:
     """Kill the keeper's process as the kernel's OOM killer would."""
-    (keeper,) = (one for one in pod["status"]["initContainerStatuses"] if one["name"] == "keeper")
+    statuses = pod["status"]["initContainerStatuses"] + pod["status"]["containerStatuses"]
+    (keeper,) = (one for one in statuses if one["name"] == "keeper")
     container = keeper["containerID"].removeprefix("containerd://")
     subprocess.run(
         [
