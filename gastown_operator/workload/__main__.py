@@ -7,10 +7,11 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from gastown_operator.workload import clone_record, layout
+from gastown_operator.workload import clone_record, layout, signatures
 from gastown_operator.workload.clone import Clone, ClonePaths
 from gastown_operator.workload.credentials import CredentialFiles, access, answer
 from gastown_operator.workload.errors import AttemptError, WorkloadError
+from gastown_operator.workload.git import Git
 from gastown_operator.workload.journal import JsonJournal
 from gastown_operator.workload.keeper import Keeper
 from gastown_operator.workload.message import Outcome, TerminationMessage
@@ -18,7 +19,7 @@ from gastown_operator.workload.remote import Remote
 from gastown_operator.workload.salvage import Salvage
 from gastown_operator.workload.settings import Settings, from_environment
 from gastown_operator.workload.signals import Wakeups
-from gastown_operator.workload.snapshot import open_index
+from gastown_operator.workload.snapshot import Snapshots
 from gastown_operator.workload.work import Work
 
 _PROCESS_ID = layout.KEEPER / "pid"
@@ -37,7 +38,12 @@ def run_clone(settings: Settings) -> int:
     """Exit status of the init container; its termination message says why it is not 0."""
     journal = JsonJournal("clone")
     paths = ClonePaths(
-        layout.REPOSITORY, layout.CONTROL, layout.HINTS, layout.KEEPER_GIT_DIR, layout.CLONE_RECORD
+        layout.REPOSITORY,
+        layout.CONTROL,
+        layout.HINTS,
+        layout.KEEPER_GIT_DIR,
+        layout.CLONE_RECORD,
+        layout.CLONE_FILES,
     )
     try:
         Clone(settings, _remote(settings), paths, journal).run()
@@ -60,8 +66,11 @@ def run_keeper(settings: Settings) -> int:
         journal = JsonJournal("keeper")
         record = clone_record.read(layout.CLONE_RECORD)
         remote = _remote(settings)
-        git = open_index(layout.KEEPER_GIT_DIR, layout.REPOSITORY, layout.KEEPER_INDEX)
-        work = Work(git, layout.REPOSITORY, settings, record, remote, journal)
+        git = Git(layout.KEEPER_GIT_DIR, work_tree=layout.REPOSITORY, index=layout.KEEPER_INDEX)
+        layout.KEEPER_SCRATCH.mkdir(exist_ok=True)
+        known = signatures.read(layout.CLONE_FILES)
+        snapshots = Snapshots(git, layout.REPOSITORY, layout.KEEPER_SCRATCH, known)
+        work = Work(git, snapshots, layout.REPOSITORY, settings, record, remote, journal)
         Keeper(
             settings,
             record,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import attrs
 
+from gastown_operator.workload import signatures
 from gastown_operator.workload.clone_record import CloneRecord
 from gastown_operator.workload.errors import AttemptError
 from gastown_operator.workload.git import Git
@@ -31,6 +32,7 @@ class ClonePaths:
         hints: where the FIFO goes that tells the keeper of the agent's end.
         keeper_git_dir: the keeper's own repository.
         record: what was found, for the keeper.
+        files: signatures of the files checked out, for the keeper.
     """
 
     repository: Path
@@ -38,6 +40,7 @@ class ClonePaths:
     hints: Path
     keeper_git_dir: Path
     record: Path
+    files: Path
 
 
 @attrs.frozen
@@ -146,6 +149,7 @@ class Clone:
         git.run(
             "checkout", "--quiet", "--force", "-B", self.settings.work_branch, start, timeout=CLONE_TIMEOUT
         )
+        signatures.record(git, self.paths.repository, self.paths.files)
         if resumed == "checkpoint" and CHECKPOINT_TRAILER in git.run(
             "show", "-s", "--format=%B", start
         ).decode("utf-8", "replace"):

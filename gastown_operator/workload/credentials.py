@@ -4,7 +4,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import attrs
 
@@ -57,7 +57,7 @@ def access(repository: str, files: CredentialFiles, host_key_checking: str) -> A
         # Without a credential a public repository can still be cloned; a push then says what is missing.
         return Access({}, configuration)
     helper = shlex.join(
-        [sys.executable, "-m", "gastown_operator.workload", "credential", repository, str(files.secret)]
+        [sys.executable, "-P", "-m", "gastown_operator.workload", "credential", repository, str(files.secret)]
     )
     return Access(
         {"PYTHONPATH": str(Path(__file__).resolve().parents[2])},
@@ -81,7 +81,8 @@ def answer(request: Mapping[str, str], repository: str, secret: Path) -> Mapping
     """
     url = urlsplit(repository)
     asked = (request.get("protocol"), request.get("host"), request.get("path", "").strip("/"))
-    if asked != (url.scheme, url.netloc, url.path.strip("/")):
+    # Git asks with the path decoded.
+    if asked != (url.scheme, url.netloc, unquote(url.path).strip("/")):
         return {}
     username = secret / "username"
     return {

@@ -50,6 +50,8 @@ _ENVIRONMENT: Final[Mapping[str, str]] = {
     "GIT_ASKPASS": "/bin/false",
     "SSH_ASKPASS": "/bin/false",
     "HOME": "/nonexistent",
+    # A credential helper in Python must not import what lies in its working directory.
+    "PYTHONSAFEPATH": "1",
     "LC_ALL": "C.UTF-8",
     "LANGUAGE": "C",
 }
@@ -105,7 +107,8 @@ class Git:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=self._environment(),
-            cwd=self.work_tree or self.git_dir or "/",
+            # Never the work tree: programs that git starts (ssh, credential helpers) would run among the agent's files.
+            cwd=self.git_dir if self.git_dir is not None and self.git_dir.is_dir() else "/",
             start_new_session=True,
         )
         try:

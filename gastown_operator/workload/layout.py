@@ -26,6 +26,9 @@ KEEPER = Path("/gastown/keeper")
 KEEPER_GIT_DIR = KEEPER / "repository.git"
 KEEPER_INDEX = KEEPER / "index"
 CLONE_RECORD = KEEPER / "clone.json"
+#: Signatures of the files that clone checked out.
+CLONE_FILES = KEEPER / "files.jsonl"
+KEEPER_SCRATCH = KEEPER / "scratch"
 GIT_CREDENTIALS = Path("/gastown/git-credentials")
 
 KNOWN_HOSTS = Path("/gastown/known-hosts")

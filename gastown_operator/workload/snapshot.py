@@ -1,21 +1,32 @@
 """Turns the agent's work tree into a git tree, with the keeper's own repository and index.
 
-Only plumbing that opens no other repository is used: `git add` would ask the status of nested repositories and so run what
-their configuration says (fsmonitor, filters).
+Git lists the agent's tree, which tells it names only. Contents are copied by `TreeFiles`, a batch of changed files at a time, to a
+place of the keeper's own, and git reads them there: with the attributes of the tree (line ends), and nothing of the agent's
+configuration (filters). `git add` in the agent's tree would follow what is swapped meanwhile, and ask nested repositories for their status.
 """
 
 import os
-import stat
-from collections.abc import Iterable, Iterator, Sequence
+import shutil
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Final
 
 import attrs
 
-from gastown_operator.workload.errors import GitError
+from gastown_operator.workload.errors import GitError, UnreadableRepositoryError
 from gastown_operator.workload.git import Git, nul_separated
+from gastown_operator.workload.plain_files import read_beneath
+from gastown_operator.workload.signatures import GITLINK, Entry, Known, entries_of_index
+from gastown_operator.workload.tree_files import Signature, TreeFiles
 
-SNAPSHOT_TIMEOUT = 300.0
-_GITLINK = b"160000"
+SNAPSHOT_TIMEOUT: Final = 300.0
+BATCH_BYTES: Final = 64 * 1024 * 1024
+BATCH_FILES: Final = 2000
+_ATTRIBUTES: Final = b".gitattributes"
+_MAXIMUM_INDEX_BYTES: Final = 256 * 1024 * 1024
+_MAXIMUM_EXCLUDES_BYTES: Final = 1024 * 1024
+_SKIP_WORKTREE: Final = b"S"
 
 
 @attrs.frozen
@@ -24,7 +35,7 @@ class Snapshot:
 
     Attributes:
         tree: object id of the tree.
-        left_out: paths that could not be read, at most 20 of them.
+        left_out: paths that could not be read, at most 20 of them; of a tracked file the committed version is kept.
     """
 
     tree: str
@@ -32,166 +43,242 @@ class Snapshot:
 
 
 @attrs.define
-class _Changes:
-    """What must happen to the index so that it mirrors the work tree."""
-
-    update: list[bytes] = attrs.field(factory=list)
-    remove: list[bytes] = attrs.field(factory=list)
-    unreadable: list[bytes] = attrs.field(factory=list)
-
-
-def take(git: Git, head: str) -> Snapshot:
-    """Write the tree of everything in the work tree that git does not ignore.
-
-    Ignored files are left out, as `git add` leaves them out; tracked files are kept even where they are ignored. Nested
-    repositories are added file by file; a submodule that `.gitmodules` names keeps the commit recorded for it in `head`.
+class Snapshots:
+    """Takes snapshots of one work tree, reading only what changed since the last one.
 
     Args:
         git: the keeper's repository, with its own index and the agent's work tree.
-        head: commit whose files are the tracked ones.
-
-    Raises:
-        GitError: git cannot write the tree (a full disk), also not with a new index.
+        repository: the agent's clone.
+        scratch: a directory of the keeper's own; contents are copied here, and gone again after each snapshot but for attributes.
+        known: files whose objects are known already.
     """
-    try:
-        return _take(git, head)
-    except GitError:
-        # The index may name blobs that the agent's own `git gc` has removed: read every file anew.
-        if git.index is not None:
-            git.index.unlink(missing_ok=True)
-        return _take(git, head)
 
+    git: Git
+    repository: Path
+    scratch: Path
+    known: dict[bytes, Known] = attrs.field(factory=dict)
 
-def _take(git: Git, head: str) -> Snapshot:
-    git.run("read-tree", "--reset", head)
-    tree = _work_tree(git)
-    tracked, gitlinks = _tracked(git)
-    submodules = _submodules(git, head)
-    changes = _Changes(
-        remove=[path for path in gitlinks if path not in submodules and _is_directory(tree, path)]
-    )
-    _compare(tree, tracked, changes)
-    others, nested = _untracked(git)
-    nested |= set(changes.remove) & set(gitlinks)
-    _select(tree, others, changes)
-    for directory in sorted(nested):
-        _select(tree, _files_of(tree, directory), changes)
-    _update(git, ["--force-remove"], changes.remove)
-    _update(git, ["--add", "--remove", "--replace"], changes.update)
-    left_out = tuple(os.fsdecode(path) for path in changes.unreadable[:20])
-    return Snapshot(git.line("write-tree"), left_out)
+    def take(self, head: str) -> Snapshot:
+        """Write the tree of everything in the work tree that the agent's git does not ignore.
 
+        Tracked files are kept even where they are ignored. Nested repositories are added file by file; a submodule that
+        `.gitmodules` names keeps the commit recorded for it in `head`. Files that a sparse checkout leaves out are not deleted.
 
-def _work_tree(git: Git) -> bytes:
-    if git.work_tree is None:
-        raise ValueError("a snapshot needs a work tree")
-    return os.fsencode(git.work_tree)
+        Args:
+            head: commit whose files are the tracked ones.
 
+        Raises:
+            GitError: git cannot write the tree (a full disk).
+            OSError: the work tree is gone, or the scratch directory cannot be written.
+        """
+        tree = TreeFiles(self.repository)
+        attrs.evolve(self.git, work_tree=None).run("read-tree", head)
+        tracked = entries_of_index(self.git)
+        entries, unreadable = self._entries(tree, tracked, self._candidates(tree, tracked, head))
+        return Snapshot(self._write(entries), tuple(os.fsdecode(path) for path in sorted(unreadable)[:20]))
 
-def _tracked(git: Git) -> tuple[list[bytes], list[bytes]]:
-    """Paths in the index: files, and gitlinks."""
-    files: list[bytes] = []
-    gitlinks: list[bytes] = []
-    for entry in _entries(git.run("ls-files", "--stage", "-z", timeout=SNAPSHOT_TIMEOUT)):
-        mode_and_id, _, path = entry.partition(b"\t")
-        (gitlinks if mode_and_id.startswith(_GITLINK) else files).append(path)
-    return files, gitlinks
+    def _candidates(self, tree: TreeFiles, tracked: dict[bytes, Entry], head: str) -> "_Candidates":
+        """The paths to look at, and the entries that stay as they are."""
+        submodules = self._submodules(head)
+        gitlinks = {path for path, entry in tracked.items() if entry.mode == GITLINK}
+        untracked, nested = self._untracked()
+        opened = {path for path in gitlinks - submodules if any(tree.below(path))}
+        kept = {path: tracked[path] for path in (gitlinks - opened) | (self._sparse() & tracked.keys())}
+        files = {path for path in tracked if path not in gitlinks and path not in kept} | set(untracked)
+        for directory in nested | opened:
+            files.update(tree.below(directory))
+        return _Candidates(files, kept)
 
+    def _entries(
+        self, tree: TreeFiles, tracked: dict[bytes, Entry], candidates: "_Candidates"
+    ) -> tuple[dict[bytes, Entry], set[bytes]]:
+        entries = dict(candidates.kept)
+        changed: list[tuple[bytes, Signature]] = []
+        unreadable: set[bytes] = set()
+        # Attributes first: they decide how the other files are stored.
+        for path in sorted(candidates.files, key=lambda path: (os.path.basename(path) != _ATTRIBUTES, path)):
+            try:
+                signature = tree.signature(path)
+            except OSError:
+                unreadable.add(path)
+                continue
+            known = self.known.get(path)
+            if signature is None:
+                continue
+            if known is not None and known.signature == signature and os.path.basename(path) != _ATTRIBUTES:
+                entries[path] = known.entry
+            else:
+                changed.append((path, signature))
+        stored, failed = self._store(tree, changed)
+        entries.update(stored)
+        unreadable |= failed
+        entries.update({path: tracked[path] for path in unreadable & tracked.keys()})
+        return entries, unreadable
 
-def _untracked(git: Git) -> tuple[list[bytes], set[bytes]]:
-    """Untracked files, and directories that are repositories of their own (git lists these with a slash)."""
-    listed = _entries(git.run("ls-files", "--others", "--exclude-standard", "-z", timeout=SNAPSHOT_TIMEOUT))
-    files: list[bytes] = []
-    nested: set[bytes] = set()
-    for path in listed:
-        if path.endswith(b"/"):
-            nested.add(path.rstrip(b"/"))
-        else:
-            files.append(path)
-    return files, nested
-
-
-def _submodules(git: Git, head: str) -> set[bytes]:
-    """Paths that `.gitmodules` of `head` declares."""
-    status, output, _ = git.attempt(
-        "config", "--blob", f"{head}:.gitmodules", "--null", "--get-regexp", r"^submodule\..*\.path$"
-    )
-    if status != 0:
-        return set()
-    return {entry.partition(b"\n")[2] for entry in _entries(output)}
-
-
-def _compare(tree: bytes, tracked: Iterable[bytes], changes: _Changes) -> None:
-    """Sort tracked paths into what is updated and what is gone."""
-    linked: dict[bytes, bool] = {}
-    for path in tracked:
-        if _beyond_link(tree, path, linked):
-            changes.remove.append(path)
-            continue
+    def _store(
+        self, tree: TreeFiles, changed: list[tuple[bytes, Signature]]
+    ) -> tuple[dict[bytes, Entry], set[bytes]]:
+        """Write the objects of changed files; what cannot be read or stored is named."""
+        stored: dict[bytes, Entry] = {}
+        failed: set[bytes] = set()
+        mirror = Mirror(self.git, tree, self.scratch)
         try:
-            mode = os.lstat(os.path.join(tree, path)).st_mode
-        except OSError:
-            changes.remove.append(path)
-            continue
-        _sort(tree, path, mode, changes)
+            for batch in _batches(changed):
+                result = mirror.store(batch)
+                stored.update({path: known.entry for path, known in result.stored.items()})
+                failed |= result.failed
+                now = time.time_ns()
+                self.known.update(
+                    {path: it for path, it in result.stored.items() if it.signature.is_settled(now)}
+                )
+        finally:
+            mirror.clear()
+        return stored, failed
 
+    def _untracked(self) -> tuple[list[bytes], set[bytes]]:
+        """Untracked files, and directories that are repositories of their own (git lists these with a slash)."""
+        self._copy_excludes()
+        listed = self.git.run("ls-files", "--others", "--exclude-standard", "-z", timeout=SNAPSHOT_TIMEOUT)
+        paths = [path for path in listed.split(b"\0") if path]
+        nested = {path.rstrip(b"/") for path in paths if path.endswith(b"/")}
+        return [path for path in paths if not path.endswith(b"/")], nested
 
-def _select(tree: bytes, paths: Iterable[bytes], changes: _Changes) -> None:
-    """Sort untracked paths; what vanished meanwhile is passed over."""
-    for path in paths:
+    def _copy_excludes(self) -> None:
+        """What the agent's git ignores by its own list is ignored here too."""
+        content = self._of_agent(["info", "exclude"], _MAXIMUM_EXCLUDES_BYTES) or b""
+        excludes = self._git_dir() / "info" / "exclude"
+        excludes.parent.mkdir(exist_ok=True)
+        excludes.write_bytes(content)
+
+    def _sparse(self) -> set[bytes]:
+        """Paths that the agent's index marks as left out of its work tree; git reads a copy of the index."""
+        index = self._of_agent(["index"], _MAXIMUM_INDEX_BYTES)
+        if index is None:
+            return set()
+        copy = self.scratch / "agent-index"
+        copy.write_bytes(index)
+        listing = attrs.evolve(self.git, index=copy, work_tree=None)
+        status, output, _ = listing.attempt("ls-files", "-t", "--cached", "-z")
+        copy.unlink()
+        lines = output.split(b"\0") if status == 0 else []
+        return {line[2:] for line in lines if line.startswith(_SKIP_WORKTREE + b" ")}
+
+    def _of_agent(self, parts: list[str], maximum_bytes: int) -> bytes | None:
+        """A file of the agent's git directory, where there is one that can be read."""
         try:
-            mode = os.lstat(os.path.join(tree, path)).st_mode
-        except OSError:
-            continue
-        if stat.S_ISREG(mode) or stat.S_ISLNK(mode):
-            _sort(tree, path, mode, changes)
+            return read_beneath(self.repository, [".git", *parts], maximum_bytes)
+        except (OSError, UnreadableRepositoryError):
+            return None
+
+    def _submodules(self, head: str) -> set[bytes]:
+        """Paths that `.gitmodules` of `head` declares."""
+        query = ("--blob", f"{head}:.gitmodules", "--null", "--get-regexp", r"^submodule\..*\.path$")
+        status, output, _ = attrs.evolve(self.git, work_tree=None).attempt("config", *query)
+        return {entry.partition(b"\n")[2] for entry in output.split(b"\0") if entry} if status == 0 else set()
+
+    def _write(self, entries: dict[bytes, Entry]) -> str:
+        lines = [
+            f"{entry.mode} {entry.object_id}\t".encode("ascii") + path
+            for path, entry in sorted(entries.items())
+        ]
+        bare = attrs.evolve(self.git, work_tree=None)
+        bare.run("read-tree", "--empty")
+        bare.run("update-index", "-z", "--index-info", stdin=nul_separated(lines), timeout=SNAPSHOT_TIMEOUT)
+        return bare.line("write-tree")
+
+    def _git_dir(self) -> Path:
+        if self.git.git_dir is None:
+            raise ValueError("a snapshot needs a repository of the keeper's own")
+        return self.git.git_dir
 
 
-def _sort(tree: bytes, path: bytes, mode: int, changes: _Changes) -> None:
-    if stat.S_ISLNK(mode):
-        changes.update.append(path)
-    elif not stat.S_ISREG(mode):
-        changes.remove.append(path)
-    elif os.access(os.path.join(tree, path), os.R_OK, follow_symlinks=False):
-        changes.update.append(path)
-    else:
-        changes.unreadable.append(path)
+@attrs.frozen
+class _Candidates:
+    """What a snapshot looks at: files by path, and entries that are taken over without a look."""
+
+    files: set[bytes]
+    kept: dict[bytes, Entry]
 
 
-def _beyond_link(tree: bytes, path: bytes, known: dict[bytes, bool]) -> bool:
-    """Whether a parent directory of `path` has become a symbolic link."""
-    parent = os.path.dirname(path)
-    if not parent:
-        return False
-    if parent not in known:
-        known[parent] = os.path.islink(os.path.join(tree, parent)) or _beyond_link(tree, parent, known)
-    return known[parent]
+@attrs.frozen
+class Stored:
+    """What became of a batch of files."""
+
+    stored: dict[bytes, Known]
+    failed: set[bytes]
 
 
-def _is_directory(tree: bytes, path: bytes) -> bool:
-    full = os.path.join(tree, path)
-    return os.path.isdir(full) and not os.path.islink(full) and bool(os.listdir(full))
+@attrs.define
+class Mirror:
+    """A work tree of the keeper's own, which holds a batch of the agent's files at a time, and its attributes all the time."""
+
+    git: Git
+    tree: TreeFiles
+    scratch: Path
+
+    @property
+    def root(self) -> Path:
+        """The work tree."""
+        return self.scratch / "mirror"
+
+    def store(self, batch: Iterable[bytes]) -> Stored:
+        """Copy files, write their objects, and remove the copies."""
+        copied: dict[bytes, Signature] = {}
+        failed: set[bytes] = set()
+        for path in batch:
+            try:
+                signature = self._copy(path)
+            except OSError:
+                failed.add(path)
+                continue
+            if signature is not None:
+                copied[path] = signature
+        entries = self._objects(list(copied))
+        failed |= copied.keys() - entries.keys()
+        for path in copied:
+            if os.path.basename(path) != _ATTRIBUTES:
+                os.unlink(os.path.join(os.fsencode(self.root), path))
+        return Stored({path: Known(copied[path], entry) for path, entry in entries.items()}, failed)
+
+    def clear(self) -> None:
+        """Leave nothing behind."""
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def _copy(self, path: bytes) -> Signature | None:
+        target = os.path.join(os.fsencode(self.root), path)
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        return self.tree.copy(path, target)
+
+    def _objects(self, paths: list[bytes]) -> dict[bytes, Entry]:
+        """Entries of the copies. One that git refuses (an encoding that does not fit) must not cost the others."""
+        if not paths:
+            return {}
+        git = attrs.evolve(self.git, work_tree=self.root, index=self.scratch / "mirror-index")
+        try:
+            return self._added(git, paths)
+        except GitError:
+            if len(paths) == 1:
+                return {}
+        half = len(paths) // 2
+        return {**self._objects(paths[:half]), **self._objects(paths[half:])}
+
+    def _added(self, git: Git, paths: list[bytes]) -> dict[bytes, Entry]:
+        git.run("read-tree", "--empty")
+        git.run(
+            "update-index", "--add", "-z", "--stdin", stdin=nul_separated(paths), timeout=SNAPSHOT_TIMEOUT
+        )
+        return entries_of_index(git)
 
 
-def _files_of(tree: bytes, directory: bytes) -> Iterator[bytes]:
-    """Every file below a nested repository, without its `.git`."""
-    for current, directories, files in os.walk(os.path.join(tree, directory)):
-        directories[:] = [name for name in directories if name.lower() != b".git"]
-        links = [name for name in directories if os.path.islink(os.path.join(current, name))]
-        for name in [*files, *links]:
-            if name.lower() != b".git":
-                yield os.path.relpath(os.path.join(current, name), tree)
-
-
-def _update(git: Git, flags: Sequence[str], paths: Sequence[bytes]) -> None:
-    if paths:
-        git.run("update-index", *flags, "-z", "--stdin", stdin=nul_separated(paths), timeout=SNAPSHOT_TIMEOUT)
-
-
-def _entries(output: bytes) -> list[bytes]:
-    return [entry for entry in output.split(b"\0") if entry]
-
-
-def open_index(git_dir: Path, work_tree: Path, index: Path) -> Git:
-    """The keeper's repository, looking at the agent's work tree through the keeper's index."""
-    return Git(git_dir, work_tree=work_tree, index=index)
+def _batches(changed: list[tuple[bytes, Signature]]) -> Iterator[list[bytes]]:
+    """Paths in groups that bound the room that copies need."""
+    batch: list[bytes] = []
+    size = 0
+    for path, signature in changed:
+        if batch and (size + signature.size > BATCH_BYTES or len(batch) >= BATCH_FILES):
+            yield batch
+            batch, size = [], 0
+        batch.append(path)
+        size += signature.size
+    if batch:
+        yield batch

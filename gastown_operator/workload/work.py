@@ -5,7 +5,6 @@ from pathlib import Path
 
 import attrs
 
-from gastown_operator.workload import snapshot
 from gastown_operator.workload.clone import CHECKPOINT_TRAILER
 from gastown_operator.workload.clone_record import CloneRecord
 from gastown_operator.workload.errors import UnreadableRepositoryError
@@ -15,6 +14,7 @@ from gastown_operator.workload.plain_files import read_head, read_ref
 from gastown_operator.workload.refs import branch_ref
 from gastown_operator.workload.remote import Remote
 from gastown_operator.workload.settings import Settings
+from gastown_operator.workload.snapshot import Snapshots
 
 
 @attrs.frozen
@@ -46,6 +46,7 @@ class Work:
     """
 
     git: Git
+    snapshots: Snapshots
     repository: Path
     settings: Settings
     record: CloneRecord
@@ -65,7 +66,7 @@ class Work:
             AttemptError: the agent destroyed its objects and the remote cannot be asked for the start.
         """
         head, delivered = self._commits()
-        taken = snapshot.take(self.git, head)
+        taken = self.snapshots.take(head)
         dirty = taken.tree != self.git.line("rev-parse", f"{head}^{{tree}}")
         return WorkState(head, delivered, taken.tree, dirty, taken.left_out)
 

@@ -200,7 +200,8 @@ def _agent(resolved: Resolved) -> JSON:
         "securityContext": _SECURITY_CONTEXT,
         "terminationMessagePolicy": "File",
         "volumeMounts": [
-            _mount("workspace", layout.WORKSPACE),
+            # The clone alone: the agent must not put something else in its place.
+            {**_mount("workspace", layout.REPOSITORY), "subPath": layout.REPOSITORY.name},
             {**_mount("control", layout.CONTROL), "readOnly": True},
             _mount("hints", layout.HINTS),
             _mount("home", layout.HOME),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import attrs
 
-from gastown_operator.workload import clone_record
+from gastown_operator.workload import clone_record, signatures
 from gastown_operator.workload.clone import Clone, ClonePaths
 from gastown_operator.workload.clone_record import CloneRecord
 from gastown_operator.workload.credentials import Access
@@ -22,7 +22,7 @@ from gastown_operator.workload.remote import Remote
 from gastown_operator.workload.salvage import Salvage
 from gastown_operator.workload.settings import Settings
 from gastown_operator.workload.signals import Wakeups
-from gastown_operator.workload.snapshot import open_index
+from gastown_operator.workload.snapshot import Snapshots
 from gastown_operator.workload.work import Work
 
 #: The remote is a directory here; in a pod `file` is not among the allowed protocols.
@@ -109,7 +109,12 @@ class Attempt:
         for directory in (self.hints, self.control):
             directory.mkdir(parents=True, exist_ok=True)
         paths = ClonePaths(
-            self.repository, self.control, self.hints, self.root / "keeper.git", self.root / "clone.json"
+            self.repository,
+            self.control,
+            self.hints,
+            self.root / "keeper.git",
+            self.root / "clone.json",
+            self.root / "files.jsonl",
         )
         Clone(self.settings, self.remote, paths, JsonJournal("clone")).run()
         self.record = clone_record.read(self.root / "clone.json")
@@ -118,9 +123,14 @@ class Attempt:
     def keeper(self, monotonic: Callable[[], float] = time.monotonic) -> Keeper:
         """The sidecar, as after its start."""
         assert self.record is not None, "clone comes first"
-        keeper_git = open_index(self.root / "keeper.git", self.repository, self.root / "index")
+        keeper_git = Git(self.root / "keeper.git", work_tree=self.repository, index=self.root / "index")
+        scratch = self.root / "scratch"
+        scratch.mkdir(exist_ok=True)
+        snapshots = Snapshots(
+            keeper_git, self.repository, scratch, signatures.read(self.root / "files.jsonl")
+        )
         journal = JsonJournal("keeper")
-        work = Work(keeper_git, self.repository, self.settings, self.record, self.remote, journal)
+        work = Work(keeper_git, snapshots, self.repository, self.settings, self.record, self.remote, journal)
         return Keeper(
             self.settings,
             self.record,

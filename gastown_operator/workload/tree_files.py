@@ -1,0 +1,125 @@
+"""The agent's work tree, file by file, without following a link that the agent may put in a directory's place meanwhile.
+
+Nothing here hands a path of the agent's to another program: between a check and a use the agent could swap a directory for a link to
+the keeper's own files, and their content would be pushed. Every directory is opened from its parent's descriptor.
+"""
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import attrs
+
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+#: A missing name, or a link or a file in the place of a directory.
+_GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+_CHUNK: Final = 1024 * 1024
+#: A file that changed so shortly before it was looked at may change again without a new time stamp ("racy git").
+RACY_NANOSECONDS: Final = 1_000_000_000
+
+
+class Signature(NamedTuple):
+    """What changes when a file's content does; the change time cannot be set by its owner."""
+
+    inode: int
+    size: int
+    mode: int
+    modified: int
+    changed: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> "Signature":
+        """The signature of a file."""
+        return cls(status.st_ino, status.st_size, status.st_mode, status.st_mtime_ns, status.st_ctime_ns)
+
+    def is_settled(self, now: int) -> bool:
+        """Whether a later change would show; `now` in nanoseconds since the epoch."""
+        return now - max(self.modified, self.changed) > RACY_NANOSECONDS
+
+
+@attrs.frozen
+class TreeFiles:
+    """The files below a directory that belongs to somebody hostile."""
+
+    root: Path
+
+    def signature(self, path: bytes) -> Signature | None:
+        """The signature of a regular file or a symbolic link; None where there is neither (any more).
+
+        Raises:
+            OSError: whether it is there cannot be told (a directory on the way must not be read).
+        """
+        try:
+            with self._parent(path) as (directory, name):
+                status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        except OSError as error:
+            if error.errno in _GONE:
+                return None
+            raise
+        return Signature.of(status) if stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode) else None
+
+    def copy(self, path: bytes, target: bytes) -> Signature | None:
+        """Copy a regular file or a symbolic link to `target`, where nothing is; its signature, or None where it is gone.
+
+        Raises:
+            OSError: it cannot be read, or the target cannot be written.
+        """
+        with self._parent(path) as (directory, name):
+            status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            if stat.S_ISLNK(status.st_mode):
+                os.symlink(os.readlink(name, dir_fd=directory), target)
+                return Signature.of(status)
+            source = os.open(name, _FILE, dir_fd=directory)
+        with os.fdopen(source, "rb", buffering=0) as opened:
+            status = os.fstat(opened.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                return None
+            with open(target, "xb", opener=_private) as written:
+                while chunk := opened.read(_CHUNK):
+                    written.write(chunk)
+            if status.st_mode & stat.S_IXUSR:
+                os.chmod(target, 0o700)
+        return Signature.of(status)
+
+    def below(self, directory: bytes) -> Iterator[bytes]:
+        """Every regular file and symbolic link below a directory, but what is in a `.git`."""
+        try:
+            with self._parent(directory + b"/x") as (descriptor, _):
+                entries = sorted(
+                    (entry.name, entry.is_dir(follow_symlinks=False)) for entry in os.scandir(descriptor)
+                )
+        except OSError:
+            return
+        for name, is_directory in entries:
+            path = directory + b"/" + os.fsencode(name)
+            if name.lower() == ".git":
+                continue
+            if is_directory:
+                yield from self.below(path)
+            else:
+                yield path
+
+    @contextlib.contextmanager
+    def _parent(self, path: bytes) -> Iterator[tuple[int, bytes]]:
+        """The directory of a path, opened step by step, and the last name."""
+        *directories, name = path.split(b"/")
+        if name in (b"", b".", b"..") or any(part in (b"", b".", b"..") for part in directories):
+            raise FileNotFoundError(errno.ENOENT, "not a path inside the tree", path)
+        descriptor = os.open(self.root, _DIRECTORY)
+        try:
+            for part in directories:
+                inner = os.open(part, _DIRECTORY, dir_fd=descriptor)
+                os.close(descriptor)
+                descriptor = inner
+            yield descriptor, name
+        finally:
+            os.close(descriptor)
+
+
+def _private(path: str | bytes, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
