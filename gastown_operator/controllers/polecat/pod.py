@@ -12,6 +12,7 @@ from gastown_operator.controllers.polecat.prompt import prompt, title
 from gastown_operator.controllers.polecat.resolve import Resolved
 from gastown_operator.controllers.settings import OperatorSettings
 from gastown_operator.workload import layout
+from gastown_operator.workload.clone import CLONE_TIMEOUT
 from gastown_operator.workload.refs import RecoveryRefs
 from gastown_operator.workload.settings import Settings
 
@@ -21,8 +22,9 @@ KEEPER: Final = "keeper"
 AGENT: Final = "agent"
 
 GRACE_SECONDS: Final = 120
-#: The backstop outside the pod: the keeper asks the agent to stop at the deadline itself.
-DEADLINE_MARGIN: Final = 150
+#: The backstop outside the pod. The kubelet counts from the pod's start, the keeper from the agent's: what is pulled and cloned
+#: before that must not be taken from the agent's time. Then the keeper asks the agent to stop, and pushes within the grace.
+DEADLINE_MARGIN: Final = 150 + int(CLONE_TIMEOUT)
 _KUEUE_QUEUE_LABEL: Final = (
     "kueue.x-k8s.io/queue-name"  # https://kueue.sigs.k8s.io/docs/tasks/run/plain_pods/
 )
