@@ -120,8 +120,7 @@ class PodSettings:
     ssh_known_hosts_config_map_ref: LocalObjectReference | None = field(
         default=None,
         metadata=doc(
-            "ConfigMap whose key `known_hosts` holds the git server's host keys; it must be allowed by the Rig. "
-            "The keys of the large public hosts are built in.",
+            "ConfigMap whose key `known_hosts` holds the git server's host keys; it must be allowed by the Rig.",
             older=True,
         ),
     )
