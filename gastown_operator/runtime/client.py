@@ -164,30 +164,6 @@ class Client:
         call = self._idempotent if uid else self._call
         return await call("DELETE", resource.path(key.namespace, key.name), body=body)
 
-    async def pod_log(
-        self,
-        key: ObjectKey,
-        container: str,
-        *,
-        tail_lines: int | None = None,
-        limit_bytes: int | None = None,
-        previous: bool = False,
-    ) -> bytes:
-        """Read a container's log. Raises ApiError (BadRequest while the container has not started)."""
-        query = {"container": container}
-        if tail_lines is not None:
-            query["tailLines"] = str(tail_lines)
-        if limit_bytes is not None:
-            query["limitBytes"] = str(limit_bytes)
-        if previous:
-            query["previous"] = "true"
-        path = f"/api/v1/namespaces/{key.namespace}/pods/{key.name}/log"
-        return await self._repeated(lambda: self._transport.request("GET", path, query=query))
-
-    async def get_path(self, path: str) -> Raw:
-        """Read a path that is no object, such as `/version`. Raises ApiError."""
-        return await self._idempotent("GET", path)
-
     async def _call(
         self,
         verb: str,

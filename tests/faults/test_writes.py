@@ -314,15 +314,6 @@ async def test_repeating_ends_with_its_time_and_never_for_what_cannot_heal(serve
     await transport.close()
 
 
-async def test_logs_are_bytes(writer: Writer) -> None:
-    writer.server.script("GET", say("line one\n"))
-    text = await writer.client.pod_log(KEY, "agent", tail_lines=1, limit_bytes=100, previous=True)
-    assert text == b"line one\n"
-    request = writer.server.requests[0]
-    assert request.path == "/api/v1/namespaces/ns/pods/child/log"
-    assert request.query == {"container": "agent", "tailLines": "1", "limitBytes": "100", "previous": "true"}
-
-
 @define
 class Token:
     """Credentials that are missing until they are there."""
@@ -347,8 +338,8 @@ async def test_a_missing_token_is_no_reason_to_die(server: ScriptedServer) -> No
 
 
 async def test_says_who_it_is_and_asks_for_json(writer: Writer) -> None:
-    writer.server.script("GET", say('{"major":"1"}'))
-    assert await writer.client.get_path("/version") == {"major": "1"}
+    writer.server.script("GET", say('{"metadata":{"name":"child"}}'))
+    assert await writer.client.get(CONFIG_MAP, KEY) == {"metadata": {"name": "child"}}
     headers = writer.server.requests[0].headers
     assert headers["User-Agent"] == "tests"
     assert headers["Accept"] == "application/json"
