@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from attrs import frozen
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from gastown_operator.api.conditions import get_condition
@@ -34,9 +34,9 @@ class PolecatCollector(Collector):
         for rig in sorted({polecat.spec.rig for polecat in polecats}):
             active.add_metric([rig], self.admission.active(rig))
         yield active
-        attempts = CounterMetricFamily(
-            "gastown_recorded_attempts",
-            "Ended attempts in the status of existing polecats",
+        attempts = GaugeMetricFamily(
+            "gastown_polecat_attempts",
+            "Ended attempts that the status of existing polecats keeps; falls when polecats are deleted",
             labels=["rig", "class"],
         )
         ended = Counter(
