@@ -1,6 +1,6 @@
 """Claude Code, headless. What the program does was measured with 2.1.197."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import frozen
@@ -35,11 +35,28 @@ _ENVIRONMENT: Final[Mapping[str, str]] = {
     "CLAUDE_CODE_MAX_RETRIES": "3",
     "API_TIMEOUT_MS": "120000",
 }
+_RESERVED: Final = frozenset(
+    {
+        "ANTHROPIC_API_KEY",
+        "ANTHROPIC_AUTH_TOKEN",
+        "ANTHROPIC_BASE_URL",
+        "ANTHROPIC_CUSTOM_HEADERS",
+        "CLAUDE_CODE_OAUTH_TOKEN",
+        "CLAUDE_CONFIG_DIR",
+        *("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
+        # Whom it takes for the provider, and whose code runs under its name.
+        *("NODE_EXTRA_CA_CERTS", "NODE_OPTIONS", "NODE_TLS_REJECT_UNAUTHORIZED"),
+        *("BASH_ENV", "ENV", "LD_LIBRARY_PATH", "LD_PRELOAD", "PATH", "SHELL"),
+    }
+)
 
 
 @frozen
 class ClaudeCode:
     """Runs `claude --print`. It speaks the Anthropic Messages API only, whatever stands behind the endpoint."""
+
+    holds_key: bool = True
+    reserved: Collection[str] = _RESERVED
 
     def launch(self, request: LaunchRequest) -> Launch:
         """Return the container's image, command and environment. Raises AgentConfigError."""

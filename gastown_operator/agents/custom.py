@@ -1,5 +1,7 @@
 """Any command that reads a prompt on standard input and changes the work tree."""
 
+from collections.abc import Collection
+
 from attrs import frozen
 
 from gastown_operator.agents.launch import AgentConfigError, Launch, LaunchRequest, given_environment
@@ -8,6 +10,9 @@ from gastown_operator.agents.launch import AgentConfigError, Launch, LaunchReque
 @frozen
 class Custom:
     """Runs `agentConfig.command` with `agentConfig.args`; a credential only reaches it through `agentConfig.env`."""
+
+    holds_key: bool = False
+    reserved: Collection[str] = ()
 
     def launch(self, request: LaunchRequest) -> Launch:
         """Return the container's image, command and environment. Raises AgentConfigError."""

@@ -1,6 +1,6 @@
 """What an adapter is asked, and what it answers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from attrs import frozen
@@ -54,6 +54,16 @@ class Launch:
 
 class Adapter(Protocol):
     """Knows one agent program."""
+
+    @property
+    def holds_key(self) -> bool:
+        """Whether its container is given the credential of the model's provider."""
+        ...
+
+    @property
+    def reserved(self) -> Collection[str]:
+        """Variables, in capitals, that decide which credential it uses, where that goes, or what runs in its place."""
+        ...
 
     def launch(self, request: LaunchRequest) -> Launch:
         """Return how to run the agent. Raises AgentConfigError."""

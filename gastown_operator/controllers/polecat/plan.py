@@ -20,8 +20,9 @@ from gastown_operator.controllers.polecat.decision import (
 )
 from gastown_operator.controllers.polecat.follow import deletion, follow, of_ended_pod, of_vanished_pod
 from gastown_operator.controllers.polecat.observe import Observed
+from gastown_operator.controllers.polecat.permission import RefusedError
 from gastown_operator.controllers.polecat.pod import build_pod
-from gastown_operator.controllers.polecat.resolve import RefusedError, Resolved, resolve
+from gastown_operator.controllers.polecat.resolve import Resolved, resolve
 from gastown_operator.controllers.polecat.status import State, describe, events, written
 from gastown_operator.controllers.settings import OperatorSettings
 from gastown_operator.runtime.errors import Forbidden

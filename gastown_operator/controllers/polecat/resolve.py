@@ -4,8 +4,7 @@ A credential is bound to a destination by the Rig, never by a Polecat (DESIGN §
 the Rig's URL alone, and provider credentials for the Rig's providers alone.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from attrs import evolve, frozen
 
@@ -13,27 +12,23 @@ from gastown_operator.agents.launch import AgentConfigError, Launch, LaunchReque
 from gastown_operator.agents.registry import adapter
 from gastown_operator.api import names
 from gastown_operator.api.agentconfig import Agent, AgentConfig, ModelProvider
-from gastown_operator.api.common import Budget, ResourceRequirements, Retry, SecretKeySelector
+from gastown_operator.api.common import ResourceRequirements, SecretKeySelector
 from gastown_operator.api.giturl import parse_git_url
 from gastown_operator.api.podspec import HostKeyChecking, PodSettings
-from gastown_operator.api.polecat import ExecutionMode, GatewayMode, Polecat
-from gastown_operator.api.rig import PolicyItem, Rig, TownMode
-from gastown_operator.api.validation import polecat_problems, rig_problems
+from gastown_operator.api.polecat import Polecat
+from gastown_operator.api.rig import Rig
+from gastown_operator.controllers.polecat.permission import (
+    RefusedError,
+    check_key_is_safe,
+    check_named,
+    check_permissions,
+)
 from gastown_operator.controllers.settings import OperatorSettings
 
 T = TypeVar("T")
 
 DEFAULT_BRANCH = "main"  # as in the older operator
 DEFAULT_DEADLINE = 3600  # seconds; as in the older operator
-
-
-class RefusedError(Exception):
-    """The polecat cannot run as it is specified; only a change of it or of its rig helps."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(f"{reason}: {message}")
-        self.reason = reason
-        self.message = message
 
 
 @frozen
@@ -63,20 +58,16 @@ def resolve(polecat: Polecat, rig: Rig, settings: OperatorSettings) -> Resolved:
     Raises:
         RefusedError: reason and message say what to change.
     """
-    _check_specifications(polecat, rig)
-    _check_supported(polecat, rig)
-    _check_execution_mode(polecat, rig)
-    _check_namespace(polecat, rig)
-    _check_policy(polecat, rig)
+    check_permissions(polecat, rig)
     own, default = polecat.spec.kubernetes, rig.spec.defaults
     repository, git_secret = _repository(polecat, rig)
+    base_branch, work_branch = _branches(polecat, rig)
     agent = polecat.spec.agent or default.agent or Agent.CLAUDE_CODE
     return Resolved(
         repository=repository,
         git_secret=git_secret,
-        base_branch=own.git_branch or default.kubernetes.git_branch or DEFAULT_BRANCH,
-        work_branch=own.work_branch
-        or names.work_branch(polecat.metadata.name, polecat.metadata.namespace, rig.spec.work_namespace),
+        base_branch=base_branch,
+        work_branch=work_branch,
         host_key_checking=own.ssh_strict_host_key_checking
         or default.kubernetes.ssh_strict_host_key_checking
         or HostKeyChecking.YES,
@@ -97,113 +88,6 @@ def resolve(polecat: Polecat, rig: Rig, settings: OperatorSettings) -> Resolved:
     )
 
 
-def _check_specifications(polecat: Polecat, rig: Rig) -> None:
-    for problem in polecat_problems(polecat):
-        raise RefusedError(problem.reason, problem.message)
-    for problem in rig_problems(rig):
-        raise RefusedError(problem.reason, f'Rig "{rig.metadata.name}": {problem.message}')
-
-
-def _check_supported(polecat: Polecat, rig: Rig) -> None:
-    """What this version cannot keep is refused, not ignored: somebody relies on it."""
-    spec = polecat.spec
-    asked = {
-        "spec.budget": spec.budget != Budget()
-        or rig.spec.defaults.budget != Budget()
-        or rig.spec.budget != Budget(),
-        "spec.dependsOn": bool(spec.depends_on),
-        "spec.setupCommand": bool(spec.setup_command),
-        "spec.retry": spec.retry != Retry() or rig.spec.defaults.retry != Retry(),
-        "spec.gateway: Enabled": spec.gateway is GatewayMode.ENABLED,
-        "spec.kubernetes.claudeCredsSecretRef": spec.kubernetes.claude_creds_secret_ref is not None,
-        "agentConfig.configMapRef": any(
-            reference is not None and reference.name
-            for reference in (spec.agent_config.config_map_ref, rig.spec.defaults.agent_config.config_map_ref)
-        ),
-    }
-    for field, wanted in asked.items():
-        if wanted:
-            raise RefusedError(
-                "NotSupported",
-                f"{field} (of the Polecat, or as its rig's default) is not supported by this version; remove it",
-            )
-
-
-def _check_execution_mode(polecat: Polecat, rig: Rig) -> None:
-    if polecat.spec.execution_mode is ExecutionMode.LOCAL:
-        town = (
-            "has no town"
-            if rig.spec.town.mode is TownMode.NONE
-            else "has a town, which this version cannot use yet"
-        )
-        raise RefusedError(
-            "LocalModeUnavailable",
-            f'spec.executionMode is "local", but Rig "{rig.metadata.name}" {town}; to run it as a Pod: '
-            f"kubectl -n {polecat.metadata.namespace} patch polecat {polecat.metadata.name} --type merge "
-            '-p \'{"spec":{"executionMode":"kubernetes"}}\'',
-        )
-    if rig.spec.town.mode is not TownMode.NONE:
-        raise RefusedError(
-            "TownUnavailable",
-            f'Rig "{rig.metadata.name}" has spec.town.mode {rig.spec.town.mode}: its town must claim the bead first, and this '
-            "version has no town bridge yet; set spec.town.mode to None to run without one",
-        )
-
-
-def _check_namespace(polecat: Polecat, rig: Rig) -> None:
-    allowed = rig.spec.allowed_namespaces or (rig.spec.work_namespace,)
-    if polecat.metadata.namespace not in allowed:
-        raise RefusedError(
-            "NamespaceNotAllowed",
-            f'Rig "{rig.metadata.name}" takes Polecats from {", ".join(allowed)}; create it there, or add '
-            f'"{polecat.metadata.namespace}" to the rig\'s spec.allowedNamespaces',
-        )
-
-
-def _check_policy(polecat: Polecat, rig: Rig) -> None:
-    """What could leave the sandbox needs the rig's word."""
-    own = polecat.spec.kubernetes
-    asked = {
-        PolicyItem.POD_LABELS: bool(own.pod_labels),
-        PolicyItem.POD_ANNOTATIONS: bool(own.pod_annotations),
-        PolicyItem.SERVICE_ACCOUNT_NAME: own.service_account_name is not None,
-        PolicyItem.TOLERATIONS: bool(own.tolerations),
-        PolicyItem.PRIORITY_CLASS_NAME: own.priority_class_name is not None,
-        PolicyItem.RUNTIME_CLASS_NAME: own.runtime_class_name is not None,
-        PolicyItem.GATEWAY_DISABLED: polecat.spec.gateway is GatewayMode.DISABLED,
-        PolicyItem.HOST_KEY_CHECKING: own.ssh_strict_host_key_checking not in (None, HostKeyChecking.YES),
-    }
-    for item, wanted in asked.items():
-        if wanted and item not in rig.spec.policy.allow:
-            raise RefusedError(
-                "PolicyRefused",
-                f'Rig "{rig.metadata.name}" does not let Polecats set {item}; add "{item}" to its spec.policy.allow, or '
-                "remove the setting",
-            )
-    _check_named("Secret", [secret.name for secret in own.image_pull_secrets], rig.spec.allowed_secrets, rig)
-    config = polecat.spec.agent_config
-    sources = [entry.value_from for entry in config.env if entry.value_from is not None]
-    _check_named("Secret", _source_names(sources, "secretKeyRef"), rig.spec.allowed_secrets, rig)
-    _check_named("ConfigMap", _source_names(sources, "configMapKeyRef"), rig.spec.allowed_config_maps, rig)
-    if config.config_map_ref is not None and config.config_map_ref.name:
-        _check_named("ConfigMap", [config.config_map_ref.name], rig.spec.allowed_config_maps, rig)
-
-
-def _source_names(sources: Iterable[Mapping[str, Any]], kind: str) -> list[str]:
-    return [str(source[kind].get("name", "")) for source in sources if isinstance(source.get(kind), Mapping)]
-
-
-def _check_named(kind: str, named: Iterable[str], allowed: Iterable[str], rig: Rig) -> None:
-    permitted = set(allowed)
-    for name in named:
-        if name not in permitted:
-            field = "allowedSecrets" if kind == "Secret" else "allowedConfigMaps"
-            raise RefusedError(
-                f"{kind}NotAllowed",
-                f'Rig "{rig.metadata.name}" does not let Polecats name {kind} "{name}"; add it to the rig\'s spec.{field}',
-            )
-
-
 def _repository(polecat: Polecat, rig: Rig) -> tuple[str, str]:
     """URL, and the name of the Secret that may be shown to it."""
     own = polecat.spec.kubernetes
@@ -211,7 +95,7 @@ def _repository(polecat: Polecat, rig: Rig) -> tuple[str, str]:
     secret = own.git_secret_ref.name if own.git_secret_ref is not None else ""
     if not own.git_repository or parse_git_url(own.git_repository) == parse_git_url(rig.spec.git_url):
         if secret and secret != rigs_secret:
-            _check_named("Secret", [secret], rig.spec.allowed_secrets, rig)
+            check_named("Secret", [secret], rig.spec.allowed_secrets, rig)
         return rig.spec.git_url, secret or rigs_secret
     if secret in ("", rigs_secret):
         raise RefusedError(
@@ -219,15 +103,30 @@ def _repository(polecat: Polecat, rig: Rig) -> tuple[str, str]:
             f'spec.kubernetes.gitRepository is not the gitURL of Rig "{rig.metadata.name}", whose credential is used for that '
             "URL alone; remove gitRepository, or set gitSecretRef to another Secret that the rig's spec.allowedSecrets names",
         )
-    _check_named("Secret", [secret], rig.spec.allowed_secrets, rig)
+    check_named("Secret", [secret], rig.spec.allowed_secrets, rig)
     return own.git_repository, secret
+
+
+def _branches(polecat: Polecat, rig: Rig) -> tuple[str, str]:
+    """Base branch, and the work branch: never one that others build upon."""
+    own, metadata = polecat.spec.kubernetes, polecat.metadata
+    rigs_base = rig.spec.defaults.kubernetes.git_branch or DEFAULT_BRANCH
+    base = own.git_branch or rigs_base
+    work = own.work_branch or names.work_branch(metadata.name, metadata.namespace, rig.spec.work_namespace)
+    if work in (base, rigs_base):
+        raise RefusedError(
+            "InvalidWorkBranch",
+            f'the work branch "{work}" is the branch that work starts from; set spec.kubernetes.workBranch to another one, '
+            "or remove it",
+        )
+    return base, work
 
 
 def _known_hosts(polecat: Polecat, rig: Rig) -> str:
     own = polecat.spec.kubernetes.ssh_known_hosts_config_map_ref
     default = rig.spec.defaults.kubernetes.ssh_known_hosts_config_map_ref
     if own is not None and own.name and own != default:
-        _check_named("ConfigMap", [own.name], rig.spec.allowed_config_maps, rig)
+        check_named("ConfigMap", [own.name], rig.spec.allowed_config_maps, rig)
         return own.name
     return default.name if default is not None else ""
 
@@ -236,38 +135,51 @@ def _launch(polecat: Polecat, rig: Rig, agent: Agent, settings: OperatorSettings
     own, default = polecat.spec.kubernetes, rig.spec.defaults
     config = _agent_config(polecat.spec.agent_config, default.agent_config)
     config = evolve(config, image=config.image or own.image or default.kubernetes.image)
-    endpoint, api_key = _provider(polecat, rig)
+    provider = _provider(polecat, rig)
     try:
-        return adapter(agent).launch(LaunchRequest(config, settings.agent_image, endpoint, api_key))
+        known = adapter(agent)
+        if known.holds_key and provider.of_rig:
+            check_key_is_safe(polecat, rig, known.reserved)
+        return known.launch(LaunchRequest(config, settings.agent_image, provider.endpoint, provider.api_key))
     except AgentConfigError as error:
         raise RefusedError(error.reason, error.message) from error
 
 
-def _provider(polecat: Polecat, rig: Rig) -> tuple[str, SecretKeySelector]:
-    """Endpoint of the model's API, and the credential that may be shown to it."""
+@frozen
+class _Provider:
+    """Endpoint of the model's API, the credential that may be shown to it, and whether that is the rig's."""
+
+    endpoint: str
+    api_key: SecretKeySelector
+    of_rig: bool
+
+
+def _provider(polecat: Polecat, rig: Rig) -> _Provider:
     own, default = polecat.spec.agent_config.model_provider, rig.spec.defaults
-    rigs_key = SecretKeySelector(default.provider_secret_ref.name, default.provider_secret_ref.key)
     endpoint = own.endpoint or default.agent_config.model_provider.endpoint
     provider = next(
         (known for known in rig.spec.providers if known.endpoint.rstrip("/") == endpoint.rstrip("/")), None
     )
+    rigs_key = SecretKeySelector(default.provider_secret_ref.name, default.provider_secret_ref.key)
     if provider is not None and provider.secret_ref is not None:
         rigs_key = SecretKeySelector(provider.secret_ref.name, provider.secret_ref.key)
+    used = default.agent_config.model_provider.api_key_secret_ref or rigs_key
     given = own.api_key_secret_ref or polecat.spec.kubernetes.api_key_secret_ref
     if given is not None and given != rigs_key:
-        _check_named("Secret", [given.name], rig.spec.allowed_secrets, rig)
+        check_named("Secret", [given.name], rig.spec.allowed_secrets, rig)
+    of_rig = given in (None, rigs_key, used)
     foreign = (
         bool(own.endpoint)
         and own.endpoint != default.agent_config.model_provider.endpoint
         and provider is None
     )
-    if foreign and (given is None or given == rigs_key):
+    if foreign and of_rig:
         raise RefusedError(
             "EndpointNotAllowed",
             f'"{own.endpoint}" is not among the providers of Rig "{rig.metadata.name}", so the rig\'s credential is not used for '
             "it; add it to the rig's spec.providers, or set modelProvider.apiKeySecretRef to a Secret that the rig allows",
         )
-    return endpoint, given or default.agent_config.model_provider.api_key_secret_ref or rigs_key
+    return _Provider(endpoint, given or used, of_rig)
 
 
 def _agent_config(own: AgentConfig, default: AgentConfig) -> AgentConfig:
