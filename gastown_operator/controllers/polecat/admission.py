@@ -91,6 +91,11 @@ def rank(polecat: Polecat) -> tuple[int, datetime, str, str]:
     )
 
 
+def age(polecat: Polecat) -> tuple[datetime, str]:
+    """Position among those who want the same thing: the oldest first."""
+    return polecat.metadata.creation_timestamp or _NO_TIME, polecat.metadata.name
+
+
 def wants_bead(polecat: Polecat) -> bool:
     """Whether a polecat shall work on its bead and has not ended."""
     return (
@@ -144,7 +149,7 @@ class Admission:
         same = self.polecats.by_index(POLECATS_BY_BEAD, bead_index(polecat))
         others = (other for other in same if other.metadata.uid != polecat.metadata.uid)
         holding = [other for other in others if self._holds_bead(other, against=polecat)]
-        return min(holding, key=_age, default=None)
+        return min(holding, key=age, default=None)
 
     def active(self, rig: str, *, besides: Polecat | None = None) -> int:
         """How many slots of a rig are taken, counting pods that are being created but for those of `besides`."""
@@ -195,7 +200,7 @@ class Admission:
 
     def _holds_bead(self, other: Polecat, *, against: Polecat) -> bool:
         """An older one that wants the bead comes first; whoever has a pod keeps it until the pod has ended."""
-        older = _age(other) < _age(against)
+        older = age(other) < age(against)
         return (older and wants_bead(other)) or other.status.pod_active or self._holds_slot(other)
 
     def _holds_slot(self, polecat: Polecat) -> bool:
@@ -231,7 +236,3 @@ def bead_index(polecat: Polecat) -> str:
 def bead_value(rig: str, namespace: str, bead: str) -> str:
     """Value of the index for a bead of a rig in a namespace."""
     return f"{rig}/{namespace}/{bead}"
-
-
-def _age(polecat: Polecat) -> tuple[datetime, str]:
-    return polecat.metadata.creation_timestamp or _NO_TIME, polecat.metadata.name

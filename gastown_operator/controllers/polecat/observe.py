@@ -1,15 +1,44 @@
 """What the polecat controller looks at before it decides."""
 
+from collections.abc import Mapping
+from typing import Final
+
 from attrs import frozen
 
 from gastown_operator.api.core import Pod
 from gastown_operator.api.polecat import Polecat
 from gastown_operator.api.rig import Rig
-from gastown_operator.controllers.polecat.admission import PODS_BY_OWNER, Admission, Verdict
+from gastown_operator.controllers.polecat.admission import (
+    ACTIVE_PODS_BY_RIG,
+    PODS_BY_OWNER,
+    POLECATS_BY_BEAD,
+    POLECATS_BY_RIG,
+    Admission,
+    Verdict,
+    active_pods_by_rig,
+    pods_by_owner,
+    polecats_by_bead,
+    polecats_by_rig,
+)
 from gastown_operator.controllers.polecat.pod import pod_name
+from gastown_operator.controllers.polecat.recovery import (
+    POLECATS_BY_RECOVERY_KEY,
+    key_holder,
+    polecats_by_recovery_key,
+)
 from gastown_operator.runtime.execution import Refusal
 from gastown_operator.runtime.objects import ObjectKey
-from gastown_operator.runtime.store import Store
+from gastown_operator.runtime.store import IndexFunction, Store
+
+POLECAT_INDEXES: Final[Mapping[str, IndexFunction[Polecat]]] = {
+    POLECATS_BY_RIG: polecats_by_rig,
+    POLECATS_BY_BEAD: polecats_by_bead,
+    POLECATS_BY_RECOVERY_KEY: polecats_by_recovery_key,
+}
+POD_INDEXES: Final[Mapping[str, IndexFunction[Pod]]] = {
+    PODS_BY_OWNER: pods_by_owner,
+    ACTIVE_PODS_BY_RIG: active_pods_by_rig,
+}
 
 
 @frozen
@@ -23,6 +52,7 @@ class Observed:
         other_pods: pods of earlier attempts.
         name_taken_by: another polecat's pod under the name that the current attempt's needs.
         verdict: whether it may start, if it has no pod.
+        key_holder: another polecat that keeps it from the recovery key of its annotation.
         refusal: what the API server said to the pod when it was last tried, in this very reconcile.
     """
 
@@ -32,6 +62,7 @@ class Observed:
     other_pods: tuple[Pod, ...]
     name_taken_by: Pod | None
     verdict: Verdict
+    key_holder: Polecat | None = None
     refusal: Refusal | None = None
 
 
@@ -50,4 +81,5 @@ def observe(polecat: Polecat, rigs: Store[Rig], admission: Admission) -> Observe
         other_pods=tuple(other for other in owned if other is not pod),
         name_taken_by=named,
         verdict=admission.verdict(polecat, rig) if pod is None and rig is not None else Verdict(),
+        key_holder=key_holder(admission.polecats, polecat),
     )

@@ -8,6 +8,7 @@ from typing import Final
 
 from attrs import evolve
 
+from gastown_operator.api import labels
 from gastown_operator.api.core import POD
 from gastown_operator.api.polecat import DesiredState, Polecat, PolecatPhase
 from gastown_operator.controllers.polecat.conclude import backoff_left, conclude
@@ -123,6 +124,8 @@ def _start(observed: Observed, settings: OperatorSettings, now: datetime) -> Dec
         resolved = resolve(polecat, observed.rig, settings)
     except RefusedError as refused:
         return _refused(polecat, refused.reason, refused.message)
+    if observed.key_holder is not None:
+        return _key_in_use(polecat, observed.key_holder)
     if observed.refusal is not None:
         return _not_created(polecat, observed)
     waiting = backoff_left(polecat, now)
@@ -155,6 +158,14 @@ def _queued(polecat: Polecat, reason: str, message: str, now: datetime | None = 
 def _refused(polecat: Polecat, reason: str, message: str) -> Decision:
     state = State(phase=PolecatPhase.STUCK, reason=reason, message=message, degraded=True, event="Warning")
     return Decision(state, polecat.status)
+
+
+def _key_in_use(polecat: Polecat, holder: Polecat) -> Decision:
+    text = (
+        f"annotation {labels.RECOVERY_KEY} names the checkpoints of Polecat "
+        f'"{holder.metadata.name}", which still exists; delete that one, or remove the annotation'
+    )
+    return _refused(polecat, "RecoveryKeyInUse", text)
 
 
 def _not_created(polecat: Polecat, observed: Observed) -> Decision:

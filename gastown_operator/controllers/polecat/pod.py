@@ -9,6 +9,7 @@ from gastown_operator.api import labels, names
 from gastown_operator.api.codec import to_json_value
 from gastown_operator.api.polecat import POLECAT, Polecat
 from gastown_operator.controllers.polecat.prompt import prompt, title
+from gastown_operator.controllers.polecat.recovery import recovery_key
 from gastown_operator.controllers.polecat.resolve import Resolved
 from gastown_operator.controllers.settings import OperatorSettings
 from gastown_operator.workload import layout
@@ -169,7 +170,7 @@ def workload_settings(polecat: Polecat, resolved: Resolved, settings: OperatorSe
         repository=resolved.repository,
         base_branch=resolved.base_branch,
         work_branch=resolved.work_branch,
-        refs=RecoveryRefs(resolved.ref_prefix, names.recovery_key(polecat.metadata), status.round or 1),
+        refs=RecoveryRefs(resolved.ref_prefix, recovery_key(polecat), status.round or 1),
         attempt=status.attempt or 1,
         polecat=str(polecat.metadata.key),
         bead=polecat.spec.bead_id,

@@ -10,8 +10,6 @@ from gastown_operator.api.core import POD, Pod
 from gastown_operator.api.polecat import POLECAT, Polecat
 from gastown_operator.api.rig import RIG, Rig
 from gastown_operator.controllers.polecat.admission import (
-    ACTIVE_PODS_BY_RIG,
-    PODS_BY_OWNER,
     POLECATS_BY_BEAD,
     POLECATS_BY_RIG,
     Admission,
@@ -19,13 +17,11 @@ from gastown_operator.controllers.polecat.admission import (
     bead_index,
     bead_value,
     is_candidate,
-    pods_by_owner,
-    polecats_by_bead,
-    polecats_by_rig,
     wants_bead,
 )
-from gastown_operator.controllers.polecat.observe import observe
+from gastown_operator.controllers.polecat.observe import POD_INDEXES, POLECAT_INDEXES, observe
 from gastown_operator.controllers.polecat.plan import plan
+from gastown_operator.controllers.polecat.recovery import POLECATS_BY_RECOVERY_KEY, polecats_by_recovery_key
 from gastown_operator.controllers.settings import OperatorSettings
 from gastown_operator.runtime.clock import Clock
 from gastown_operator.runtime.controller import (
@@ -126,6 +122,13 @@ class Wakeups:
             yield from self._next_in_line(old.spec.rig)
         if old.spec.bead_id and (new is None or _claim_on_bead(old) != _claim_on_bead(new)):
             yield from self._of_bead(bead_index(old))
+        if new is None:
+            yield from self._of_recovery_key(old)
+
+    def _of_recovery_key(self, gone: Polecat) -> Iterable[ObjectKey]:
+        for key in polecats_by_recovery_key(gone):
+            for polecat in self.admission.polecats.by_index(POLECATS_BY_RECOVERY_KEY, key):
+                yield polecat.metadata.key
 
     def _of_bead(self, bead: str) -> Iterable[ObjectKey]:
         return (polecat.metadata.key for polecat in self.admission.polecats.by_index(POLECATS_BY_BEAD, bead))
@@ -146,13 +149,9 @@ def _claim_on_bead(polecat: Polecat) -> tuple[bool, bool]:
 
 def register(manager: Manager, settings: OperatorSettings, clock: Clock) -> Admission:
     """Add the polecat controller to a manager; its admission is what metrics read."""
-    polecats = manager.store(POLECAT, {POLECATS_BY_RIG: polecats_by_rig, POLECATS_BY_BEAD: polecats_by_bead})
+    polecats = manager.store(POLECAT, POLECAT_INDEXES)
     rigs = manager.store(RIG)
-    pods = manager.store(
-        POD,
-        {PODS_BY_OWNER: pods_by_owner, ACTIVE_PODS_BY_RIG: active_pods_by_rig},
-        label_selector=POD_SELECTOR,
-    )
+    pods = manager.store(POD, POD_INDEXES, label_selector=POD_SELECTOR)
     admission = Admission(polecats, pods, clock)
     wakeups = Wakeups(admission, rigs)
     watches: list[Watch[Any]] = [

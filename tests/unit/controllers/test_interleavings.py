@@ -21,18 +21,8 @@ from gastown_operator.api import labels
 from gastown_operator.api.core import POD, Pod
 from gastown_operator.api.polecat import POLECAT, Polecat
 from gastown_operator.api.rig import RIG
-from gastown_operator.controllers.polecat.admission import (
-    ACTIVE_PODS_BY_RIG,
-    PODS_BY_OWNER,
-    POLECATS_BY_BEAD,
-    POLECATS_BY_RIG,
-    Admission,
-    active_pods_by_rig,
-    pods_by_owner,
-    polecats_by_bead,
-    polecats_by_rig,
-)
-from gastown_operator.controllers.polecat.observe import Observed, observe
+from gastown_operator.controllers.polecat.admission import Admission
+from gastown_operator.controllers.polecat.observe import POD_INDEXES, POLECAT_INDEXES, Observed, observe
 from gastown_operator.controllers.polecat.plan import plan
 from gastown_operator.controllers.polecat.reconciler import Wakeups
 from gastown_operator.runtime.controller import Watch, for_object, mapped, owned_by
@@ -99,12 +89,8 @@ class Operator:
     def __init__(self, server: Server, clock: VirtualClock, maximum: int) -> None:
         self.server = server
         self.clock = clock
-        self.polecats: Store[Polecat] = Store(
-            POLECAT, {POLECATS_BY_RIG: polecats_by_rig, POLECATS_BY_BEAD: polecats_by_bead}
-        )
-        self.pods: Store[Pod] = Store(
-            POD, {PODS_BY_OWNER: pods_by_owner, ACTIVE_PODS_BY_RIG: active_pods_by_rig}
-        )
+        self.polecats: Store[Polecat] = Store(POLECAT, dict(POLECAT_INDEXES))
+        self.pods: Store[Pod] = Store(POD, dict(POD_INDEXES))
         self.rigs = Store(RIG)
         self.rigs.partition().put(rig(settings={"maxPolecats": maximum}))
         self.admission = Admission(self.polecats, self.pods, clock)

@@ -159,6 +159,16 @@ def test_a_former_polecats_pod_under_the_same_name_is_waited_for() -> None:
     assert ready(told).reason == "PodNameInUse"
 
 
+def test_checkpoints_of_another_polecat_are_refused_until_it_is_gone() -> None:
+    subject = polecat()
+    refused = decide(observed(subject, key_holder=polecat("victim")))
+
+    stuck = ready(after(subject, refused))
+    assert (refused.actions, stuck.reason) == ((), "RecoveryKeyInUse")
+    assert '"victim"' in stuck.message
+    assert [type(action) for action in decide(observed(after(subject, refused))).actions] == [Create]
+
+
 def test_a_foreign_pod_under_our_name_is_neither_used_nor_deleted() -> None:
     subject = polecat()
     moment = observed(subject)

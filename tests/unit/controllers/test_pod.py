@@ -83,7 +83,7 @@ def test_clone_and_keeper_are_told_the_same_and_only_clone_gets_the_prompt() -> 
 
     assert "Fix it" in told["clone"].prompt
     assert told["keeper"] == attrs.evolve(told["clone"], prompt="")
-    assert told["keeper"].refs.key == "toast-uid"
+    assert told["keeper"].refs.checkpoint == "refs/gastown/wip/gastown-workers/toast-uid/1"
 
 
 def test_text_of_users_is_never_expanded_by_the_kubelet() -> None:

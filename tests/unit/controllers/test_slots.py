@@ -2,18 +2,8 @@
 
 from gastown_operator.api.core import POD, Pod
 from gastown_operator.api.polecat import POLECAT, Polecat
-from gastown_operator.controllers.polecat.admission import (
-    ACTIVE_PODS_BY_RIG,
-    PODS_BY_OWNER,
-    POLECATS_BY_BEAD,
-    POLECATS_BY_RIG,
-    Admission,
-    Wait,
-    active_pods_by_rig,
-    pods_by_owner,
-    polecats_by_bead,
-    polecats_by_rig,
-)
+from gastown_operator.controllers.polecat.admission import Admission, Wait
+from gastown_operator.controllers.polecat.observe import POD_INDEXES, POLECAT_INDEXES
 from gastown_operator.runtime.objects import ObjectKey
 from gastown_operator.runtime.store import Store
 from gastown_operator.runtime.testing import VirtualClock
@@ -21,10 +11,8 @@ from tests.unit.controllers.objects import WORKERS, polecat, rig
 
 
 def test_a_polecat_whose_pod_is_being_created_is_not_in_the_queue_as_well() -> None:
-    polecats: Store[Polecat] = Store(
-        POLECAT, {POLECATS_BY_RIG: polecats_by_rig, POLECATS_BY_BEAD: polecats_by_bead}
-    )
-    pods: Store[Pod] = Store(POD, {PODS_BY_OWNER: pods_by_owner, ACTIVE_PODS_BY_RIG: active_pods_by_rig})
+    polecats: Store[Polecat] = Store(POLECAT, dict(POLECAT_INDEXES))
+    pods: Store[Pod] = Store(POD, dict(POD_INDEXES))
     pods.partition()
     admission = Admission(polecats, pods, VirtualClock())
     first, second, third = (polecat(name, age=age) for name, age in (("a", 3), ("b", 2), ("c", 1)))
