@@ -80,8 +80,8 @@ class Recorder(Protocol):
 class Versions(Protocol):
     """Where the resource versions of our own writes are remembered, for the read-your-own-writes gate."""
 
-    def record(self, key: ObjectKey, resource: Resource[Any], resource_version: int) -> None:
-        """Remember that the reconcile of `key` wrote this version of an object of this kind."""
+    def record(self, key: ObjectKey, resource: Resource[Any], namespace: str, resource_version: int) -> None:
+        """Remember that the reconcile of `key` wrote this version of an object of this kind in `namespace`."""
         ...
 
 
@@ -116,7 +116,7 @@ class Executor:
         return Execution(requeue_after=plan.requeue_after, versions=versions)
 
     async def _act(self, reconciled: ObjectKey, action: Action) -> int:
-        return self._remember(reconciled, action.resource, await self._answer(action))
+        return self._remember(reconciled, action.resource, action.key, await self._answer(action))
 
     async def _answer(self, action: Action) -> Raw:
         match action:
@@ -172,13 +172,15 @@ class Executor:
         except NotFound:
             return  # deleted meanwhile: there is nobody left to tell
         self._metrics.issued.inc()
-        self._remember(metadata.key, resource, answer)
+        self._remember(metadata.key, resource, metadata.key, answer)
 
-    def _remember(self, reconciled: ObjectKey, resource: Resource[Any], answer: Raw) -> int:
+    def _remember(
+        self, reconciled: ObjectKey, resource: Resource[Any], written: ObjectKey, answer: Raw
+    ) -> int:
         """Tell the gate which version we wrote, and return it; 0 where the answer has none (a finished deletion)."""
         version = int(answer.get("metadata", {}).get("resourceVersion") or 0)
         if version:
-            self._gate.record(reconciled, resource, version)
+            self._gate.record(reconciled, resource, written.namespace, version)
         return version
 
 

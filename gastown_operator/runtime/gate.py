@@ -1,7 +1,8 @@
 """Read your own writes: a key is not reconciled before the caches show what its last reconcile wrote.
 
 Without this, a controller that created a pod and looks again at once sees no pod and creates another. Resource versions are
-comparable within a kind, so a cache that has come as far as our write (by that event, a later one, or a bookmark) shows it.
+comparable within a kind, so a cache that has come as far as our write (by that event, a later one, or a bookmark) shows it;
+where a cache has one watch for each namespace, it is the written object's that counts.
 (KEP-5647; agent-sandbox had about 10 times too many creations without.)
 """
 
@@ -20,27 +21,31 @@ EXPIRY = 300.0  # seconds, as in the ReplicaSet controller's expectations: a los
 
 @define
 class _Writes:
-    """The newest version that one key wrote of each kind, and until when to wait for them (monotonic)."""
+    """The newest version that one key wrote of each kind in each namespace, and until when to wait for them (monotonic)."""
 
     expires: float
-    versions: dict[Resource[Any], int] = field(factory=dict)
+    versions: dict[tuple[Resource[Any], str], int] = field(factory=dict)
 
 
 @define(eq=False, repr=False)
 class WriteGate:
-    """What every key wrote last, against how far the caches have come. Kinds without a cache do not count."""
+    """What every key wrote last, against how far the caches have come. What is not cached does not count."""
 
     _clock: Clock
     _stores: Mapping[Resource[Any], Store[Any]]
     _writes: dict[Request, _Writes] = field(factory=dict)
 
-    def record(self, request: Request, resource: Resource[Any], resource_version: int) -> None:
-        """Remember a write of this key."""
-        if resource not in self._stores:
+    def record(
+        self, request: Request, resource: Resource[Any], namespace: str, resource_version: int
+    ) -> None:
+        """Remember that this key wrote an object in a namespace."""
+        store = self._stores.get(resource)
+        if store is None or not store.covers(namespace):
             return
         writes = self._writes.setdefault(request, _Writes(0.0))
         writes.expires = self._clock.monotonic() + EXPIRY
-        writes.versions[resource] = max(resource_version, writes.versions.get(resource, 0))
+        where = (resource, namespace)
+        writes.versions[where] = max(resource_version, writes.versions.get(where, 0))
 
     def forget(self, request: Request) -> None:
         """Drop what is known of a key, because its object is gone."""
@@ -52,8 +57,8 @@ class WriteGate:
         if behind is None:
             self._writes.pop(request, None)
             return False
-        store, version, seconds = behind
-        store.when(version, lambda: queue.add(request, priority=priority))
+        store, namespace, version, seconds = behind
+        store.when(namespace, version, lambda: queue.add(request, priority=priority))
         queue.add(request, priority=priority, after=seconds)
         return True
 
@@ -61,17 +66,17 @@ class WriteGate:
         """Return the gate as an executor of one controller sees it."""
         return ControllerGate(self, controller)
 
-    def _behind(self, request: Request) -> tuple[Store[Any], int, float] | None:
+    def _behind(self, request: Request) -> tuple[Store[Any], str, int, float] | None:
         writes = self._writes.get(request)
         if writes is None:
             return None
         seconds = writes.expires - self._clock.monotonic()
         if seconds <= 0:
             return None
-        for resource, version in writes.versions.items():
+        for (resource, namespace), version in writes.versions.items():
             store = self._stores[resource]
-            if store.resource_version < version:
-                return store, version, seconds
+            if store.resource_version_of(namespace) < version:
+                return store, namespace, version, seconds
         return None
 
 
@@ -82,6 +87,6 @@ class ControllerGate:
     _gate: WriteGate
     _controller: str
 
-    def record(self, key: ObjectKey, resource: Resource[Any], resource_version: int) -> None:
-        """Remember that the reconcile of `key` wrote this version of an object of this kind."""
-        self._gate.record(Request(self._controller, key), resource, resource_version)
+    def record(self, key: ObjectKey, resource: Resource[Any], namespace: str, resource_version: int) -> None:
+        """Remember that the reconcile of `key` wrote this version of an object of this kind in `namespace`."""
+        self._gate.record(Request(self._controller, key), resource, namespace, resource_version)

@@ -10,7 +10,6 @@ from heapq import heappop, heappush, merge
 from itertools import count
 from typing import Generic, TypeVar
 
-import anyio
 from anyio.lowlevel import cancel_shielded_checkpoint
 from attrs import define, field, frozen
 
@@ -144,6 +143,8 @@ class Partition(Generic[T]):
     table: Table[T] = field(repr=False)
     resource_version: int = 0
     synced: bool = False
+    _waiting: list[tuple[int, int, Callable[[], None]]] = field(factory=list, repr=False)
+    _sequence: Iterator[int] = field(factory=count, repr=False)
 
     def put(self, value: T) -> None:
         """Store an added or changed object. A state not newer than the cached one (a duplicate) changes nothing."""
@@ -165,7 +166,7 @@ class Partition(Generic[T]):
         """Note that everything up to this version has been seen (also said by bookmarks)."""
         if resource_version > self.resource_version:
             self.resource_version = resource_version
-            self._store.release()
+            self._release()
 
     def scratch(self) -> Table[T]:
         """Return an empty table with the store's indexes, to be filled and given to `replace`."""
@@ -181,7 +182,19 @@ class Partition(Generic[T]):
             if number % _EVENTS_PER_TURN == 0:
                 await cancel_shielded_checkpoint()  # half of the news would leave the handlers wrong for good
         self.synced = True
-        self._store.release()
+        self._release()
+
+    def when(self, resource_version: int, callback: Callable[[], None]) -> None:
+        """Call back once this part of the cache has reached a version: at once if it has."""
+        if self.resource_version >= resource_version:
+            callback()
+        else:
+            heappush(self._waiting, (resource_version, next(self._sequence), callback))
+
+    def _release(self) -> None:
+        """Call back whoever waited for what has been reached."""
+        while self._waiting and self._waiting[0][0] <= self.resource_version:
+            heappop(self._waiting)[2]()
 
 
 @define(eq=False, repr=False)
@@ -192,12 +205,10 @@ class Store(Generic[T]):
     functions: dict[str, IndexFunction[T]] = field(factory=dict)
     _partitions: dict[str, Partition[T]] = field(factory=dict)
     _handlers: list[Handler[T]] = field(factory=list)
-    _waiting: list[tuple[int, int, Callable[[], None]]] = field(factory=list)
-    _sequence: Iterator[int] = field(factory=count)
 
     def get(self, key: ObjectKey) -> T | None:
         """Return the object, or None."""
-        partition = self._partitions.get("") or self._partitions.get(key.namespace)
+        partition = self._holding(key.namespace)
         return partition.table.objects.get(key) if partition else None
 
     def values(self) -> tuple[T, ...]:
@@ -250,31 +261,36 @@ class Store(Generic[T]):
         """The version up to which the whole cache is known to be complete."""
         return min((part.resource_version for part in self._partitions.values()), default=0)
 
-    def when(self, resource_version: int, callback: Callable[[], None]) -> None:
-        """Call back once the cache has reached a version: at once if it has."""
-        if self.resource_version >= resource_version:
-            callback()
-        else:
-            heappush(self._waiting, (resource_version, next(self._sequence), callback))
+    def covers(self, namespace: str) -> bool:
+        """Whether the objects of a namespace are cached."""
+        return self._holding(namespace) is not None
 
-    async def wait_for(self, resource_version: int) -> None:
-        """Return once the cache has reached a version."""
-        reached = anyio.Event()
-        self.when(resource_version, reached.set)
-        await reached.wait()
+    def resource_version_of(self, namespace: str) -> int:
+        """The version up to which the objects of a namespace are known to be complete; 0 where they are not cached.
+
+        Each namespace has a watch of its own where only some are cached, and a quiet one says nothing of the others.
+        """
+        partition = self._holding(namespace)
+        return partition.resource_version if partition else 0
+
+    def when(self, namespace: str, resource_version: int, callback: Callable[[], None]) -> None:
+        """Call back once the cache has reached a version in a namespace: at once if it has.
+
+        Raises KeyError if the namespace is not cached.
+        """
+        partition = self._holding(namespace)
+        if partition is None:
+            raise KeyError(f"{self.resource} of namespace {namespace!r} are not cached")
+        partition.when(resource_version, callback)
 
     def dispatch(self, event: Event[T]) -> None:
         """Tell the handlers. For partitions."""
         for handler in self._handlers:
             handler(event)
 
-    def release(self) -> None:
-        """Call back whoever waited for what has been reached. For partitions."""
-        if not self._waiting:
-            return
-        reached = self.resource_version
-        while self._waiting and self._waiting[0][0] <= reached:
-            heappop(self._waiting)[2]()
+    def _holding(self, namespace: str) -> Partition[T] | None:
+        """The partition that has the objects of a namespace ("": cluster-scoped ones)."""
+        return self._partitions.get("") or self._partitions.get(namespace)
 
 
 def _supersedes(value: Object, cached: Object) -> bool:

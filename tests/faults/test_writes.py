@@ -63,8 +63,8 @@ class Journal:
         assert regarding.uid == OWNER.metadata.uid
         self.notes.append(note)
 
-    def record(self, key: ObjectKey, resource: Resource[Any], resource_version: int) -> None:
-        assert resource is CONFIG_MAP
+    def record(self, key: ObjectKey, resource: Resource[Any], namespace: str, resource_version: int) -> None:
+        assert (resource, namespace) == (CONFIG_MAP, KEY.namespace)
         self.versions.append((key, resource_version))
 
 

@@ -223,7 +223,8 @@ class Admission:
 
     def _settled(self, assumed: _Assumed) -> bool:
         seen = self.pods.get(assumed.pod) is not None
-        caught_up = assumed.version is not None and self.pods.resource_version >= assumed.version
+        reached = self.pods.resource_version_of(assumed.pod.namespace)
+        caught_up = assumed.version is not None and reached >= assumed.version
         expired = assumed.expires is not None and self.clock.monotonic() >= assumed.expires
         return seen or caught_up or expired
 

@@ -1,5 +1,8 @@
 """Slots while a pod's creation is on its way to the cache."""
 
+import attrs
+import pytest
+
 from gastown_operator.api.core import POD, Pod
 from gastown_operator.api.polecat import POLECAT, Polecat
 from gastown_operator.controllers.polecat.admission import Admission, Wait
@@ -10,18 +13,51 @@ from gastown_operator.runtime.testing import VirtualClock
 from tests.unit.controllers.objects import WORKERS, polecat, rig
 
 
-def test_a_polecat_whose_pod_is_being_created_is_not_in_the_queue_as_well() -> None:
-    polecats: Store[Polecat] = Store(POLECAT, dict(POLECAT_INDEXES))
-    pods: Store[Pod] = Store(POD, dict(POD_INDEXES))
-    pods.partition()
-    admission = Admission(polecats, pods, VirtualClock())
+@attrs.define
+class Line:
+    """Polecats, their pods, and the rig's slots."""
+
+    polecats: Store[Polecat] = attrs.field(factory=lambda: Store(POLECAT, dict(POLECAT_INDEXES)))
+    pods: Store[Pod] = attrs.field(factory=lambda: Store(POD, dict(POD_INDEXES)))
+    clock: VirtualClock = attrs.field(factory=VirtualClock)
+    admission: Admission = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.admission = Admission(self.polecats, self.pods, self.clock)
+
+    def put(self, *subjects: Polecat) -> None:
+        """Let the cache see polecats."""
+        for subject in subjects:
+            self.polecats.partition().put(subject)
+
+
+@pytest.fixture
+def line() -> Line:
+    return Line()
+
+
+def test_a_polecat_whose_pod_is_being_created_is_not_in_the_queue_as_well(line: Line) -> None:
+    line.pods.partition()
     first, second, third = (polecat(name, age=age) for name, age in (("a", 3), ("b", 2), ("c", 1)))
-    for waiting in (first, second, third):
-        polecats.partition().put(waiting)
+    line.put(first, second, third)
     narrow = rig(settings={"maxPolecats": 2})
 
-    admission.assume(first, ObjectKey(WORKERS, "polecat-a"))
+    line.admission.assume(first, ObjectKey(WORKERS, "polecat-a"))
 
-    assert admission.verdict(second, narrow).wait is None
-    assert admission.verdict(third, narrow).wait is Wait.RIG_AT_CAPACITY
-    assert admission.next_in_line("project", 2) == [second.metadata.key]
+    assert line.admission.verdict(second, narrow).wait is None
+    assert line.admission.verdict(third, narrow).wait is Wait.RIG_AT_CAPACITY
+    assert line.admission.next_in_line("project", 2) == [second.metadata.key]
+
+
+def test_a_created_pod_is_counted_until_the_watch_of_its_namespace_has_come_so_far(line: Line) -> None:
+    written, _ = line.pods.partition(WORKERS), line.pods.partition("quiet")
+    only = polecat()
+    line.put(only)
+    line.admission.assume(only, ObjectKey(WORKERS, "polecat-toast"))
+    line.admission.created(only, 150)
+
+    written.advance(149)
+    assert line.admission.active("project") == 1
+
+    written.advance(150)  # it came and went
+    assert line.admission.active("project") == 0

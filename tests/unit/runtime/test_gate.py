@@ -38,8 +38,8 @@ def gate(clock: VirtualClock, pods: Store[PartialObject]) -> WriteGate:
 def test_a_key_waits_until_the_cache_shows_its_write_then_comes_back(
     gate: WriteGate, queue: WorkQueue, pods: Store[PartialObject]
 ) -> None:
-    gate.bound("c").record(KEY, POD, 150)
-    gate.bound("c").record(KEY, POD, 140)
+    gate.bound("c").record(KEY, POD, "ns", 150)
+    gate.bound("c").record(KEY, POD, "ns", 140)
     assert gate.hold(REQUEST, queue, priority=3)
     pods.partition().advance(149)
     assert queue.state("c").ready_by_priority == {}
@@ -48,27 +48,40 @@ def test_a_key_waits_until_the_cache_shows_its_write_then_comes_back(
     assert not gate.hold(REQUEST, queue, priority=0)
 
 
+def test_a_quiet_namespace_holds_nobody_of_another(clock: VirtualClock, queue: WorkQueue) -> None:
+    """With `--namespaces=ns,quiet` each has a watch of its own."""
+    store = Store(POD)
+    written, _ = store.partition("ns"), store.partition("quiet")
+    gate = WriteGate(clock, {POD: store})
+    gate.record(REQUEST, POD, "ns", 150)
+    gate.record(REQUEST, POD, "elsewhere", 200)
+    assert gate.hold(REQUEST, queue, priority=3)
+    written.advance(150)
+    assert queue.state("c").ready_by_priority == {3: 1}
+    assert not gate.hold(REQUEST, queue, priority=0)
+
+
 def test_what_is_not_cached_and_what_was_seen_holds_nobody(gate: WriteGate, queue: WorkQueue) -> None:
-    gate.record(REQUEST, JOB, 500)
-    gate.record(REQUEST, POD, 100)
+    gate.record(REQUEST, JOB, "ns", 500)
+    gate.record(REQUEST, POD, "ns", 100)
     assert not gate.hold(REQUEST, queue, priority=0)
 
 
 def test_other_keys_and_controllers_are_not_held(gate: WriteGate, queue: WorkQueue) -> None:
-    gate.record(REQUEST, POD, 150)
+    gate.record(REQUEST, POD, "ns", 150)
     assert not gate.hold(Request("c", ObjectKey("ns", "b")), queue, priority=0)
     assert not gate.hold(Request("d", KEY), queue, priority=0)
 
 
 def test_a_deleted_object_is_forgotten(gate: WriteGate, queue: WorkQueue) -> None:
-    gate.record(REQUEST, POD, 150)
+    gate.record(REQUEST, POD, "ns", 150)
     gate.forget(REQUEST)
     assert not gate.hold(REQUEST, queue, priority=0)
 
 
 @pytest.mark.anyio
 async def test_nobody_waits_for_ever(gate: WriteGate, queue: WorkQueue, clock: VirtualClock) -> None:
-    gate.record(REQUEST, POD, 150)
+    gate.record(REQUEST, POD, "ns", 150)
     async with anyio.create_task_group() as group:
         group.start_soon(queue.run)
         await clock.advance(10)

@@ -1,8 +1,8 @@
 """What the cache promises its readers, and a model it is compared with."""
 
+from functools import partial
 from typing import Any
 
-import anyio
 import pytest
 from attrs.exceptions import FrozenInstanceError
 from hypothesis import settings
@@ -92,25 +92,32 @@ async def test_readers_never_see_half_a_relist() -> None:
     assert sizes == {(700, 20)}
 
 
-@pytest.mark.anyio
-async def test_waiting_for_a_version_ends_with_an_event_or_a_bookmark_beyond_it() -> None:
+def test_waiting_for_a_version_ends_with_an_event_or_a_bookmark_beyond_it() -> None:
     store = Store(THING)
     partition = store.partition()
     reached: list[int] = []
+    for version in (8, 5, 12):
+        store.when("one", version, partial(reached.append, version))
+    partition.put(thing("a", 5))
+    assert reached == [5]
+    partition.advance(20)
+    assert reached == [5, 8, 12]
+    store.when("one", 20, lambda: reached.append(20))
+    assert reached == [5, 8, 12, 20]
 
-    async def wait(version: int) -> None:
-        await store.wait_for(version)
-        reached.append(version)
 
-    async with anyio.create_task_group() as group:
-        for version in (5, 8, 12):
-            group.start_soon(wait, version)
-        await anyio.wait_all_tasks_blocked()
-        partition.put(thing("a", 5))
-        await anyio.wait_all_tasks_blocked()
-        assert reached == [5]
-        partition.advance(20)
-    assert sorted(reached) == [5, 8, 12]
+def test_each_namespace_with_a_watch_of_its_own_has_come_as_far_as_that() -> None:
+    store = Store(THING)
+    first, _ = store.partition("one"), store.partition("two")
+    reached: list[str] = []
+    store.when("two", 5, lambda: reached.append("two"))
+    store.when("one", 5, lambda: reached.append("one"))
+    first.advance(7)
+    assert reached == ["one"]
+    assert [store.resource_version_of(name) for name in ("one", "two", "three")] == [7, 0, 0]
+    assert [store.covers(name) for name in ("one", "two", "three")] == [True, True, False]
+    with pytest.raises(KeyError, match="three"):
+        store.when("three", 5, lambda: None)
 
 
 def test_the_version_of_several_namespaces_is_the_least() -> None:
