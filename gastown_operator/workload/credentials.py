@@ -30,12 +30,14 @@ class CredentialFiles:
     Attributes:
         secret: mounted Secret; missing or empty where the Secret does not exist (it is mounted as optional).
         secret_name: its name, for messages.
+        namespace: where it is, for messages.
         known_hosts: mounted ConfigMap with lines of OpenSSH's known_hosts, in any number of files.
         private: writable by this container alone.
     """
 
     secret: Path
     secret_name: str
+    namespace: str
     known_hosts: Path
     private: Path
 
@@ -99,7 +101,17 @@ def _destination(url: SplitResult) -> str:
 def _ssh_command(files: CredentialFiles, host_key_checking: str) -> str:
     key = _private_key(files)
     known_hosts = files.private / "known_hosts"
-    known_hosts.write_bytes(_known_hosts(files.known_hosts))
+    lines = _known_hosts(files.known_hosts)
+    if host_key_checking == "yes" and not lines.strip():
+        raise AttemptError(
+            Outcome.CONFIG_ERROR,
+            "KnownHostsMissing",
+            "no host key of the git server is known: the ConfigMap that sshKnownHostsConfigMapRef names (in the Rig's "
+            "spec.defaults.kubernetes, or the Polecat's spec.kubernetes) is not set, does not exist, or is empty; for example: "
+            "ssh-keyscan HOST >known_hosts, compare it with what the server's owner publishes, then "
+            f"kubectl -n {files.namespace} create configmap known-hosts --from-file=known_hosts",
+        )
+    known_hosts.write_bytes(lines)
     options = {
         "IdentitiesOnly": "yes",
         "BatchMode": "yes",
@@ -130,12 +142,13 @@ def _private_key(files: CredentialFiles) -> Path:
             target.write_bytes(source.read_bytes().rstrip() + b"\n")
             return target
     found = sorted(path.name for path in files.secret.glob("[!.]*")) if files.secret.is_dir() else []
+    what = f"has only {', '.join(found)}" if found else "does not exist, or is empty"
     raise AttemptError(
         Outcome.CONFIG_ERROR,
         "GitCredentialMissing",
-        f'Secret "{files.secret_name}" has no SSH key under {", ".join(SSH_KEY_NAMES[:4])} '
-        f"(found: {', '.join(found) or 'no such Secret, or no keys'}); create it in the polecat's namespace, for example: "
-        f"kubectl create secret generic {files.secret_name} --from-file=ssh-privatekey=$HOME/.ssh/id_ed25519",
+        f'Secret "{files.secret_name}" in namespace {files.namespace} {what}; it needs an SSH key under '
+        f"{', '.join(SSH_KEY_NAMES[:4])}, for example: kubectl -n {files.namespace} create secret generic "
+        f"{files.secret_name} --from-file=ssh-privatekey=$HOME/.ssh/id_ed25519",
     )
 
 

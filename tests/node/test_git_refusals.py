@@ -68,8 +68,8 @@ CASES: Mapping[str, Case] = {
     "impostor": Case(_impostor, "HostKeyMismatch", ("sshKnownHostsConfigMapRef", "host key")),
     "unknown-host": Case(
         lambda site: site.rig("unknown-host", known_hosts=""),
-        "HostKeyMismatch",
-        ("sshKnownHostsConfigMapRef", "host key"),
+        "KnownHostsMissing",
+        ("sshKnownHostsConfigMapRef", "create configmap"),
     ),
     "no-base": Case(
         lambda site: site.rig("no-base"),

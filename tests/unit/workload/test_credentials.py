@@ -17,10 +17,11 @@ REPOSITORY = "https://git.example.invalid/org/project.git"
 def files(tmp_path: Path) -> CredentialFiles:
     """Mounted volumes of a container, empty."""
     made = CredentialFiles(
-        tmp_path / "secret", "git-credentials", tmp_path / "known-hosts", tmp_path / "private"
+        tmp_path / "secret", "git-credentials", "team", tmp_path / "known-hosts", tmp_path / "private"
     )
     for directory in (made.secret, made.known_hosts, made.private):
         directory.mkdir()
+    (made.known_hosts / "known_hosts").write_text("host ssh-ed25519 KEY\n")
     return made
 
 
@@ -39,13 +40,13 @@ def test_a_missing_secret_says_which_and_how_to_make_it(files: CredentialFiles) 
         access("git@host:a/b", files, "yes")
 
     assert (raised.value.outcome, raised.value.reason) == (Outcome.CONFIG_ERROR, "GitCredentialMissing")
-    assert "kubectl create secret generic git-credentials" in raised.value.message
+    assert "kubectl -n team create secret generic git-credentials" in raised.value.message
 
 
 def test_a_secret_with_other_keys_names_what_it_found(files: CredentialFiles) -> None:
     (files.secret / "deploy-key").write_text("x")
 
-    with pytest.raises(AttemptError, match="found: deploy-key"):
+    with pytest.raises(AttemptError, match="has only deploy-key"):
         access("git@host:a/b", files, "yes")
 
 
@@ -60,8 +61,24 @@ def test_the_key_is_copied_with_the_mode_and_the_newline_that_ssh_wants(files: C
     assert "-F /dev/null" in command
 
 
+@pytest.mark.parametrize("checking", ["yes", "accept-new"])
+def test_a_missing_config_map_is_not_called_a_wrong_host_key(files: CredentialFiles, checking: str) -> None:
+    (files.secret / "ssh-privatekey").write_text("KEY")
+    (files.known_hosts / "known_hosts").write_text("\n")
+    if checking != "yes":
+        assert "accept-new" in access("git@host:a/b", files, checking).environment["GIT_SSH_COMMAND"]
+        return
+
+    with pytest.raises(AttemptError) as raised:
+        access("git@host:a/b", files, checking)
+
+    assert raised.value.reason == "KnownHostsMissing"
+    assert "kubectl -n team create configmap known-hosts" in raised.value.message
+
+
 def test_known_hosts_are_all_files_of_the_config_map(files: CredentialFiles) -> None:
     (files.secret / "ssh-privatekey").write_text("KEY")
+    (files.known_hosts / "known_hosts").unlink()
     (files.known_hosts / "a").write_text("host-a ssh-ed25519 A")
     (files.known_hosts / "b").write_text("host-b ssh-ed25519 B\n")
 

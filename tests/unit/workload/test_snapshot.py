@@ -79,7 +79,9 @@ def test_an_agent_that_puts_a_link_in_the_place_of_its_clone_publishes_nothing_o
 
 
 def test_a_package_in_the_work_tree_is_not_what_the_credential_helper_imports(tmp_path: Path) -> None:
-    files = CredentialFiles(tmp_path / "secret", "git-credentials", tmp_path / "known", tmp_path / "private")
+    files = CredentialFiles(
+        tmp_path / "secret", "git-credentials", "team", tmp_path / "known", tmp_path / "private"
+    )
     files.secret.mkdir()
     (files.secret / "password").write_text("hunter2")
     planted = tmp_path / "repo" / "gastown_operator" / "workload"
