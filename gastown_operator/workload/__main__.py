@@ -34,6 +34,20 @@ def _remote(settings: Settings) -> Remote:
     files = CredentialFiles(
         layout.GIT_CREDENTIALS, settings.git_secret, namespace, layout.KNOWN_HOSTS, layout.PRIVATE
     )
+    return Remote(settings.repository, access(settings.repository, files, settings.host_key_checking))
+
+
+def run_clone(settings: Settings) -> int:
+    """Exit status of the init container; its termination message says why it is not 0."""
+    journal = JsonJournal("clone")
+    paths = ClonePaths(
+        layout.REPOSITORY,
+        layout.CONTROL,
+        layout.HINTS,
+        layout.KEEPER_GIT_DIR,
+        layout.CLONE_RECORD,
+        layout.CLONE_FILES,
+    )
     try:
         Clone(settings, _remote(settings), paths, journal).run()
     except AttemptError as error:
