@@ -1,7 +1,8 @@
 """Who may start: at most `maxPolecats` active pods per rig, one polecat per bead, rig and namespace, in a fair order (DESIGN §7).
 
 The order is a function of what the caches hold, so two workers that look at once come to one answer: only the polecats
-that rank before all others may take the free slots. What the caches cannot show yet, a pod whose creation is under way, is
+that rank before all others may take the free slots; those that could not take one, since a quota is full or their backoff is
+not over, are passed over until their own time comes. What the caches cannot show yet, a pod whose creation is under way, is
 assumed until it is seen.
 """
 
@@ -13,9 +14,13 @@ from typing import Any, Final
 from attrs import define, evolve, field, frozen
 
 from gastown_operator.api import labels
+from gastown_operator.api.common import ConditionStatus
+from gastown_operator.api.conditions import get_condition
 from gastown_operator.api.core import Pod
 from gastown_operator.api.polecat import DesiredState, Polecat, PolecatPhase
 from gastown_operator.api.rig import Rig
+from gastown_operator.controllers.polecat.backoff import backoff_left
+from gastown_operator.controllers.polecat.status import QUEUED
 from gastown_operator.runtime.clock import Clock
 from gastown_operator.runtime.objects import ObjectKey
 from gastown_operator.runtime.store import Store
@@ -36,7 +41,7 @@ class Wait(StrEnum):
 
     BEAD_IN_USE = "BeadInUse"
     RIG_AT_CAPACITY = "RigAtCapacity"
-    BACKOFF = "Backoff"
+    QUOTA_EXCEEDED = "QuotaExceeded"
     POD_NAME_IN_USE = "PodNameInUse"
 
 
@@ -77,6 +82,16 @@ def is_candidate(polecat: Polecat) -> bool:
         and polecat.spec.desired_state is DesiredState.WORKING
         and polecat.status.phase is PolecatPhase.IDLE
         and not polecat.status.pod_active
+    )
+
+
+def _cannot_start(polecat: Polecat) -> bool:
+    """Whether what it waits for, as its status says, is nothing that a slot would help with."""
+    queued = get_condition(polecat.status.conditions, QUEUED)
+    return (
+        queued is not None
+        and queued.status is ConditionStatus.TRUE
+        and queued.reason in (Wait.QUOTA_EXCEEDED, Wait.POD_NAME_IN_USE)
     )
 
 
@@ -172,6 +187,14 @@ class Admission:
         """Count its pod a while longer: whether it was created is not known."""
         self._revise(polecat, expires=self.clock.monotonic() + DOUBT_SECONDS)
 
+    def in_line(self, polecat: Polecat) -> bool:
+        """Whether it would take a slot now. One that could not does not keep those behind it from theirs."""
+        return (
+            is_candidate(polecat)
+            and not _cannot_start(polecat)
+            and backoff_left(polecat, self.clock.now()) <= 0
+        )
+
     def next_in_line(self, rig: str, maximum: int) -> list[ObjectKey]:
         """The candidates that the free slots of a rig are for."""
         free = maximum - self.active(rig)
@@ -195,7 +218,7 @@ class Admission:
         return (
             polecat
             for polecat in self.polecats.by_index(POLECATS_BY_RIG, rig)
-            if is_candidate(polecat) and not self._holds_slot(polecat)
+            if self.in_line(polecat) and not self._holds_slot(polecat)
         )
 
     def _holds_bead(self, other: Polecat, *, against: Polecat) -> bool:

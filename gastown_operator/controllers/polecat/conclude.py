@@ -1,6 +1,6 @@
 """What follows from the end of an attempt: done, stuck, terminated, or another attempt."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from attrs import evolve
@@ -15,14 +15,13 @@ from gastown_operator.api.polecat import (
     PolecatPhase,
     PolecatStatus,
 )
+from gastown_operator.controllers.polecat.backoff import backoff, infrastructure_failures
 from gastown_operator.controllers.polecat.decision import Decision, changed_since, next_round, whole_seconds
 from gastown_operator.controllers.polecat.outcome import Conclusion
 from gastown_operator.controllers.polecat.pod import AGENT
 from gastown_operator.controllers.polecat.status import State, set_pushed
 
 MAXIMUM_INFRASTRUCTURE_ATTEMPTS: Final = 10
-_BACKOFF_BASE: Final = 10.0
-_BACKOFF_CAP: Final = 300.0
 
 
 def conclude(polecat: Polecat, pod: Pod | None, conclusion: Conclusion, now: datetime) -> Decision:
@@ -129,11 +128,11 @@ def _stuck(status: PolecatStatus, reason: str, message: str, now: datetime) -> D
 
 def _again(polecat: Polecat, status: PolecatStatus, conclusion: Conclusion, now: datetime) -> Decision:
     """Nobody's fault: a new attempt from the checkpoint, after a delay, but not for ever."""
-    failed = _infrastructure_failures(status)
+    failed = infrastructure_failures(status)
     if failed >= MAXIMUM_INFRASTRUCTURE_ATTEMPTS:
         text = f"{failed} attempts in a row were ended by the infrastructure, the last one because {conclusion.message}"
         return _stuck(status, "InfrastructureFailures", text, now)
-    delay = _backoff(failed)
+    delay = backoff(failed)
     state = State(
         phase=PolecatPhase.IDLE,
         reason=conclusion.reason,
@@ -144,25 +143,3 @@ def _again(polecat: Polecat, status: PolecatStatus, conclusion: Conclusion, now:
     )
     status = evolve(status, attempt=(polecat.status.attempt or 1) + 1)
     return Decision(state, status, requeue_after=delay)
-
-
-def _infrastructure_failures(status: PolecatStatus) -> int:
-    count = 0
-    for attempt in reversed(status.attempts):
-        if attempt.outcome is not OutcomeClass.INFRASTRUCTURE:
-            break
-        count += 1
-    return count
-
-
-def _backoff(failures: int) -> float:
-    return min(_BACKOFF_BASE * 2.0 ** max(0, failures - 1), _BACKOFF_CAP)
-
-
-def backoff_left(polecat: Polecat, now: datetime) -> float:
-    """Seconds until the next attempt may start; 0 or less when it may."""
-    failed = _infrastructure_failures(polecat.status)
-    last = polecat.status.attempts[-1].finished_at if failed else None
-    if last is None:
-        return 0.0
-    return (last + timedelta(seconds=_backoff(failed)) - now).total_seconds()

@@ -11,7 +11,9 @@ from attrs import evolve
 from gastown_operator.api import labels
 from gastown_operator.api.core import POD
 from gastown_operator.api.polecat import DesiredState, Polecat, PolecatPhase
-from gastown_operator.controllers.polecat.conclude import backoff_left, conclude
+from gastown_operator.controllers.polecat.admission import Wait
+from gastown_operator.controllers.polecat.backoff import backoff_left
+from gastown_operator.controllers.polecat.conclude import conclude
 from gastown_operator.controllers.polecat.decision import (
     Decision,
     changed_since,
@@ -30,8 +32,8 @@ from gastown_operator.runtime.errors import Forbidden
 from gastown_operator.runtime.execution import NotOurs
 from gastown_operator.runtime.plan import Create, Plan
 
-#: A quota becomes free without an event that we watch.
-_QUOTA_RETRY: Final = 30.0
+#: A quota becomes free without an event that we watch, and so does a name that a pod of nobody's has.
+_RETRY: Final = 30.0
 
 
 def plan(observed: Observed, settings: OperatorSettings, now: datetime) -> Plan:
@@ -133,9 +135,9 @@ def _start(observed: Observed, settings: OperatorSettings, now: datetime) -> Dec
         return Decision(None, polecat.status, requeue_after=waiting)
     if observed.name_taken_by is not None:
         text = f"pod {observed.name_taken_by.metadata.name} of a former Polecat is still there; waiting for its end"
-        return _queued(polecat, "PodNameInUse", text)
+        return evolve(_queued(polecat, Wait.POD_NAME_IN_USE, text), requeue_after=_RETRY)
     if observed.verdict.wait is not None:
-        return _queued(polecat, observed.verdict.wait.value, observed.verdict.message, now=now)
+        return _queued(polecat, observed.verdict.wait, observed.verdict.message, now=now)
     return _create(polecat, resolved, settings)
 
 
@@ -145,9 +147,14 @@ def _create(polecat: Polecat, resolved: Resolved, settings: OperatorSettings) ->
     return Decision(None, polecat.status, (Create(POD, body),))
 
 
-def _queued(polecat: Polecat, reason: str, message: str, now: datetime | None = None) -> Decision:
+def _queued(polecat: Polecat, wait: Wait, message: str, now: datetime | None = None) -> Decision:
     state = State(
-        phase=PolecatPhase.IDLE, reason=reason, message=message, progressing=True, queued=True, event="Normal"
+        phase=PolecatPhase.IDLE,
+        reason=wait.value,
+        message=message,
+        progressing=True,
+        queued=True,
+        event="Normal",
     )
     status = polecat.status
     if now is not None and status.enqueued_at is None:
@@ -173,7 +180,7 @@ def _not_created(polecat: Polecat, observed: Observed) -> Decision:
     refusal = observed.refusal
     error = refusal.error if refusal is not None else None
     if isinstance(error, Forbidden) and "exceeded quota" in str(error):
-        return evolve(_queued(polecat, "QuotaExceeded", str(error)), requeue_after=_QUOTA_RETRY)
+        return evolve(_queued(polecat, Wait.QUOTA_EXCEEDED, str(error)), requeue_after=_RETRY)
     if isinstance(error, NotOurs):
         text = f"{error}: it is neither used nor deleted; delete or rename it, then change the Polecat to try again"
         return _refused(polecat, "PodNameTaken", text)

@@ -1,6 +1,6 @@
 """The polecat controller: its caches, what wakes it, and one reconcile from observation to writes."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from attrs import define, evolve, frozen
@@ -16,7 +16,6 @@ from gastown_operator.controllers.polecat.admission import (
     active_pods_by_rig,
     bead_index,
     bead_value,
-    is_candidate,
     wants_bead,
 )
 from gastown_operator.controllers.polecat.observe import POD_INDEXES, POLECAT_INDEXES, observe
@@ -37,51 +36,13 @@ from gastown_operator.runtime.execution import Execution, Executor
 from gastown_operator.runtime.manager import Manager
 from gastown_operator.runtime.objects import ObjectKey
 from gastown_operator.runtime.plan import Create, Plan
+from gastown_operator.runtime.queue import Request
 from gastown_operator.runtime.store import Event, Store
 
 NAME: Final = "polecat"
 CONCURRENCY: Final = 16
 #: Only our pods are cached: a cluster may have a hundred times as many others.
 POD_SELECTOR: Final = f"{labels.MANAGED_BY}={labels.OPERATOR}"
-
-
-@define
-class PolecatReconciler:
-    """Brings one polecat nearer to what its spec asks for."""
-
-    polecats: Store[Polecat]
-    rigs: Store[Rig]
-    admission: Admission
-    executor: Executor
-    settings: OperatorSettings
-    clock: Clock
-
-    async def reconcile(self, key: ObjectKey) -> Result:
-        """Observe, plan, execute. Between observing and assuming the pod there is no await, so admission is exact."""
-        polecat = self.polecats.get(key)
-        if polecat is None:
-            return Result()
-        observed = observe(polecat, self.rigs, self.admission)
-        execution = await self._execute(polecat, plan(observed, self.settings, self.clock.now()))
-        if execution.refusal is not None:
-            refused = evolve(observed, refusal=execution.refusal)
-            execution = await self._execute(polecat, plan(refused, self.settings, self.clock.now()))
-        return Result(requeue_after=execution.requeue_after)
-
-    async def _execute(self, polecat: Polecat, decided: Plan) -> Execution:
-        creates = [action for action in decided.actions if isinstance(action, Create)]
-        for action in creates:
-            self.admission.assume(polecat, action.key)
-        try:
-            execution = await self.executor.execute(POLECAT, polecat, decided)
-        except BaseException:
-            self.admission.doubt(polecat)
-            raise
-        if execution.refusal is not None:
-            self.admission.refused(polecat)
-        elif creates:
-            self.admission.created(polecat, execution.versions[POD])
-        return execution
 
 
 @frozen
@@ -108,7 +69,7 @@ class Wakeups:
         ):
             return
         annotations = old.metadata.annotations
-        yield from self._next_in_line(annotations[labels.RIG])
+        yield from self.next_in_line(annotations[labels.RIG])
         if labels.BEAD in annotations:
             bead = bead_value(annotations[labels.RIG], old.metadata.namespace, annotations[labels.BEAD])
             yield from self._of_bead(bead)
@@ -118,12 +79,16 @@ class Wakeups:
         old, new = event.old, event.new
         if old is None:
             return
-        if _in_line_or_slot(old) and (new is None or not _in_line_or_slot(new)):
-            yield from self._next_in_line(old.spec.rig)
+        if self._in_line_or_slot(old) and (new is None or not self._in_line_or_slot(new)):
+            yield from self.next_in_line(old.spec.rig)
         if old.spec.bead_id and (new is None or _claim_on_bead(old) != _claim_on_bead(new)):
             yield from self._of_bead(bead_index(old))
         if new is None:
             yield from self._of_recovery_key(old)
+
+    def _in_line_or_slot(self, polecat: Polecat) -> bool:
+        """A pod may end before its polecat's status says that it runs, so its end alone is not enough to wake the next."""
+        return self.admission.in_line(polecat) or polecat.status.pod_active
 
     def _of_recovery_key(self, gone: Polecat) -> Iterable[ObjectKey]:
         for key in polecats_by_recovery_key(gone):
@@ -133,14 +98,53 @@ class Wakeups:
     def _of_bead(self, bead: str) -> Iterable[ObjectKey]:
         return (polecat.metadata.key for polecat in self.admission.polecats.by_index(POLECATS_BY_BEAD, bead))
 
-    def _next_in_line(self, name: str) -> Iterable[ObjectKey]:
+    def next_in_line(self, name: str) -> Iterable[ObjectKey]:
+        """Those whom the free slots of a rig are for."""
         rig = self.rigs.get(ObjectKey("", name))
         return self.admission.next_in_line(name, rig.spec.settings.max_polecats) if rig is not None else ()
 
 
-def _in_line_or_slot(polecat: Polecat) -> bool:
-    """A pod may end before its polecat's status says that it runs, so its end alone is not enough to wake the next."""
-    return is_candidate(polecat) or polecat.status.pod_active
+@define
+class PolecatReconciler:
+    """Brings one polecat nearer to what its spec asks for."""
+
+    polecats: Store[Polecat]
+    rigs: Store[Rig]
+    admission: Admission
+    executor: Executor
+    settings: OperatorSettings
+    clock: Clock
+    wakeups: Wakeups
+    wake: Callable[[ObjectKey], None]
+
+    async def reconcile(self, key: ObjectKey) -> Result:
+        """Observe, plan, execute. Between observing and assuming the pod there is no await, so admission is exact."""
+        polecat = self.polecats.get(key)
+        if polecat is None:
+            return Result()
+        observed = observe(polecat, self.rigs, self.admission)
+        execution = await self._execute(polecat, plan(observed, self.settings, self.clock.now()))
+        if execution.refusal is not None:
+            refused = evolve(observed, refusal=execution.refusal)
+            execution = await self._execute(polecat, plan(refused, self.settings, self.clock.now()))
+        return Result(requeue_after=execution.requeue_after)
+
+    async def _execute(self, polecat: Polecat, decided: Plan) -> Execution:
+        creates = [action for action in decided.actions if isinstance(action, Create)]
+        for action in creates:
+            self.admission.assume(polecat, action.key)
+        try:
+            execution = await self.executor.execute(POLECAT, polecat, decided)
+        except BaseException:
+            self.admission.doubt(polecat)
+            raise
+        if execution.refusal is not None:
+            self.admission.refused(polecat)
+            for key in self.wakeups.next_in_line(polecat.spec.rig):
+                self.wake(key)  # nobody else sees that the slot is free again
+        elif creates:
+            self.admission.created(polecat, execution.versions[POD])
+        return execution
 
 
 def _claim_on_bead(polecat: Polecat) -> tuple[bool, bool]:
@@ -161,6 +165,11 @@ def register(manager: Manager, settings: OperatorSettings, clock: Clock) -> Admi
         mapped(POD, wakeups.of_pod),
         mapped(POLECAT, wakeups.of_polecat),
     ]
-    reconciler = PolecatReconciler(polecats, rigs, admission, manager.executor(NAME), settings, clock)
+
+    def wake(key: ObjectKey) -> None:
+        manager.queue.add(Request(NAME, key))
+
+    executor = manager.executor(NAME)
+    reconciler = PolecatReconciler(polecats, rigs, admission, executor, settings, clock, wakeups, wake)
     manager.add(Controller(NAME, reconciler, watches, concurrency=CONCURRENCY))
     return admission

@@ -34,6 +34,11 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> JSON:
 
 def rig(name: str = "project", **spec: Any) -> Rig:
     """A rig with the defaults that the API server fills in."""
+    return RIG.project(rig_body(name, **spec))
+
+
+def rig_body(name: str = "project", **spec: Any) -> JSON:
+    """The same as JSON."""
     defaults = {
         "gitURL": REPOSITORY,
         "beadsPrefix": "gt",
@@ -46,7 +51,7 @@ def rig(name: str = "project", **spec: Any) -> Rig:
         },
     }
     metadata = {"name": name, "uid": f"rig-{name}", "generation": 1, "resourceVersion": "1"}
-    return RIG.project({"metadata": metadata, "spec": merged(defaults, spec)})
+    return {"metadata": metadata, "spec": merged(defaults, spec)}
 
 
 def polecat(
@@ -61,6 +66,24 @@ def polecat(
     **spec: Any,
 ) -> Polecat:
     """A polecat that shall work with a custom agent, `age` seconds old."""
+    stored = to_json(status) if isinstance(status, PolecatStatus) else dict(status or {})
+    body = polecat_body(
+        name, namespace=namespace, uid=uid, age=age, generation=generation, metadata=metadata, **spec
+    )
+    return POLECAT.project({**body, "status": stored})
+
+
+def polecat_body(
+    name: str = "toast",
+    *,
+    namespace: str = WORKERS,
+    uid: str = "",
+    age: float = 60.0,
+    generation: int = 1,
+    metadata: Mapping[str, Any] | None = None,
+    **spec: Any,
+) -> JSON:
+    """The same as JSON, without a status."""
     defaults = {
         "rig": "project",
         "desiredState": "Working",
@@ -76,9 +99,7 @@ def polecat(
         "resourceVersion": "1",
         "creationTimestamp": format_time(NOW - timedelta(seconds=age)),
     }
-    stored = to_json(status) if isinstance(status, PolecatStatus) else dict(status or {})
-    body = {"metadata": merged(named, metadata or {}), "spec": merged(defaults, spec), "status": stored}
-    return POLECAT.project(body)
+    return {"metadata": merged(named, metadata or {}), "spec": merged(defaults, spec)}
 
 
 def namespace(name: str = WORKERS, phase: str = "Active") -> Namespace:

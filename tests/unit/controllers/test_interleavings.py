@@ -26,6 +26,7 @@ from gastown_operator.controllers.polecat.observe import POD_INDEXES, POLECAT_IN
 from gastown_operator.controllers.polecat.plan import plan
 from gastown_operator.controllers.polecat.reconciler import Wakeups
 from gastown_operator.runtime.controller import Watch, for_object, mapped, owned_by
+from gastown_operator.runtime.errors import Forbidden
 from gastown_operator.runtime.execution import NotOurs, Refusal
 from gastown_operator.runtime.objects import Object, ObjectKey, format_time
 from gastown_operator.runtime.plan import Create, Delete, Plan, controller_of
@@ -47,6 +48,7 @@ class Server:
     undelivered: dict[str, deque[tuple[str, JSON]]] = attrs.field(factory=lambda: defaultdict(deque))
     uids: int = 0
     created_pods: list[str] = attrs.field(factory=list)
+    quota_is_full: bool = False
 
     def put(self, kind: str, body: JSON) -> int:
         """Create or change an object; its new version."""
@@ -101,7 +103,8 @@ class Operator:
             "Polecat": self.polecats.partition(),
             "Pod": self.pods.partition(),
         }
-        self._watch(Wakeups(self.admission, self.rigs))
+        self.wakeups = Wakeups(self.admission, self.rigs)
+        self._watch(self.wakeups)
         server.undelivered.clear()
         for kind, objects in server.objects.items():
             for body in objects.values():
@@ -172,6 +175,8 @@ class Operator:
         refusal = self._write(flight.observed.polecat, flight.decided)
         if refusal is not None:
             self.admission.refused(flight.observed.polecat)
+            for other in self.wakeups.next_in_line("project"):
+                self.woken[other] = self.clock.monotonic()
             refused = attrs.evolve(flight.observed, refusal=refusal)
             self._write(flight.observed.polecat, plan(refused, SETTINGS, self.clock.now()))
 
@@ -204,6 +209,8 @@ class Operator:
     def _create(self, polecat: Polecat, action: Create) -> Refusal | None:
         key = polecat.metadata.key
         live = self.server.objects["Pod"].get(action.key)
+        if live is None and self.server.quota_is_full:
+            return Refusal(action, Forbidden("exceeded quota: pods", status=403))
         if live is None:
             body = {**action.body, "status": {"phase": "Pending"}}
             metadata = {**body["metadata"], "creationTimestamp": format_time(self.clock.now())}
@@ -250,6 +257,7 @@ class World:
             self.kubelet_goes_on: 8,
             self.somebody_deletes_a_pod: 1,
             self.garbage_is_collected: 2,
+            self.a_quota_fills_or_frees: 1,
             self.a_watch_delivers: 20,
             self.a_worker_takes: 16,
             self.a_worker_lands: 12,
@@ -360,6 +368,10 @@ class World:
             if owner is None or owner.uid not in living:
                 self.server.delete_pod(key, self.clock.now())
 
+    def a_quota_fills_or_frees(self) -> None:
+        self.server.quota_is_full = not self.server.quota_is_full
+        self.note("quota", "full" if self.server.quota_is_full else "free")
+
     def a_watch_delivers(self) -> None:
         kinds = sorted(kind for kind, waiting in self.server.undelivered.items() if waiting)
         if kinds:
@@ -399,6 +411,7 @@ class World:
 
     def come_to_rest(self) -> None:
         """Let everything go on by itself: everybody ends, and then nothing is written any more."""
+        self.server.quota_is_full = False
         for _ in range(400):
             if not self._step():
                 break
