@@ -1,15 +1,19 @@
 """What the fault tests share."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
 
+import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 from attrs import define, field
 from prometheus_client import CollectorRegistry
 
 from gastown_operator.runtime.client import Client, RetryPolicy
 from gastown_operator.runtime.configuration import Connection
+from gastown_operator.runtime.manager import Manager
 from gastown_operator.runtime.metrics import Metrics
 from gastown_operator.runtime.objects import PartialObject, Raw, Resource
 from gastown_operator.runtime.reflector import Reflector, Selection
@@ -85,3 +89,17 @@ async def rig(server: ScriptedServer) -> AsyncIterator[Rig]:
     rig = Rig(server)
     yield rig
     await rig.transport.close()
+
+
+@asynccontextmanager
+async def running(manager: Manager) -> AsyncIterator[None]:
+    async with anyio.create_task_group() as group:
+        group.start_soon(manager.run)
+        yield
+        manager.stop()
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    with anyio.fail_after(10):
+        while not condition():
+            await checkpoint()

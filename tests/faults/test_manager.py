@@ -2,14 +2,10 @@
 
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any
 
 import aiohttp
 import anyio
 import pytest
-from anyio.lowlevel import checkpoint
 from attrs import define, field
 
 from gastown_operator.runtime.clock import SystemClock
@@ -26,7 +22,7 @@ from gastown_operator.runtime.queue import Request
 from gastown_operator.runtime.server import Address
 from gastown_operator.runtime.store import Store
 from gastown_operator.runtime.testing import VirtualClock
-from tests.faults.conftest import CONFIG_MAP
+from tests.faults.conftest import CONFIG_MAP, running, until
 from tests.faults.scripted_server import Raw, ScriptedServer, commit_then_cut, refuse
 
 pytestmark = pytest.mark.anyio
@@ -92,20 +88,6 @@ def child_maker(manager: Manager, wanted: int = 1) -> ChildMaker:
     watches = [for_object(CONFIG_MAP), owned_by(SECRET, CONFIG_MAP)]
     manager.add(Controller("maker", maker, watches, concurrency=8))
     return maker
-
-
-@asynccontextmanager
-async def running(manager: Manager) -> AsyncIterator[None]:
-    async with anyio.create_task_group() as group:
-        group.start_soon(manager.run)
-        yield
-        manager.stop()
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    with anyio.fail_after(10):
-        while not condition():
-            await checkpoint()
 
 
 async def test_a_lagging_cache_never_makes_a_second_child(server: ScriptedServer, manager: Manager) -> None:
