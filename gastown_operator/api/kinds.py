@@ -34,7 +34,7 @@ class Kind:
 
 _AGE: Final = Column("Age", ".metadata.creationTimestamp", "date")
 _PHASE: Final = Column("Phase", ".status.phase")
-_READY_REASON: Final = Column("Reason", '.status.conditions[?(@.type=="Ready")].reason', wide=True)
+_READY_REASON: Final = Column("Reason", '.status.conditions[?(@.type=="Ready")].reason')
 _RIG_REF: Final = Column("Rig", ".spec.rigRef")
 
 KINDS: Final[tuple[Kind, ...]] = (
@@ -56,6 +56,7 @@ KINDS: Final[tuple[Kind, ...]] = (
         (
             Column("Rig", ".spec.rig"),
             _PHASE,
+            _READY_REASON,
             Column("Bead", ".status.assignedBead"),
             Column("Pod", ".status.podName"),
             Column("Active", ".status.podActive", "boolean"),
@@ -66,7 +67,6 @@ KINDS: Final[tuple[Kind, ...]] = (
             Column("Session", ".status.sessionActive", "boolean", wide=True),
             Column("Branch", ".status.branch", wide=True),
             Column("Attempt", ".status.attempt", "integer", wide=True),
-            _READY_REASON,
         ),
     ),
     Kind(

@@ -22,6 +22,8 @@ from gastown_operator.controllers.polecat.pod import AGENT
 from gastown_operator.controllers.polecat.status import State, set_pushed
 
 MAXIMUM_INFRASTRUCTURE_ATTEMPTS: Final = 10
+#: From so many in a row on it looks like a mistake in the rig (a mistyped host) rather than an accident.
+PERSISTENT_FAILURES: Final = 3
 
 
 def conclude(polecat: Polecat, pod: Pod | None, conclusion: Conclusion, now: datetime) -> Decision:
@@ -122,7 +124,8 @@ def _done(status: PolecatStatus, reason: str, message: str, now: datetime) -> De
 
 
 def _stuck(status: PolecatStatus, reason: str, message: str, now: datetime) -> Decision:
-    state = State(phase=PolecatPhase.STUCK, reason=reason, message=message, degraded=True, event="Warning")
+    text = f"{message}. To try again, from where it ended: set spec.desiredState to Idle and back to Working"
+    state = State(phase=PolecatPhase.STUCK, reason=reason, message=text, degraded=True, event="Warning")
     return Decision(state, evolve(status, finished_at=whole_seconds(now)))
 
 
@@ -136,8 +139,10 @@ def _again(polecat: Polecat, status: PolecatStatus, conclusion: Conclusion, now:
     state = State(
         phase=PolecatPhase.IDLE,
         reason=conclusion.reason,
-        message=f"{conclusion.message}; another attempt starts from the last checkpoint in {delay:.0f} s",
+        # Without the delay, so that the same cause is the same Event.
+        message=f"{conclusion.message}; another attempt starts from what is saved, after a delay",
         progressing=True,
+        degraded=failed >= PERSISTENT_FAILURES,
         queued=True,
         event="Warning",
     )

@@ -39,7 +39,6 @@ def _with_pod(polecat: Polecat, pod: Pod) -> PolecatStatus:
     agent = noted.get(labels.AGENT)
     return evolve(
         polecat.status,
-        assigned_bead=polecat.spec.bead_id,
         branch=noted.get(labels.BRANCH, polecat.status.branch),
         pod_name=pod.metadata.name,
         pod_active=True,

@@ -70,7 +70,7 @@ def describe(polecat: Polecat, status: PolecatStatus, state: State, now: datetim
             now=now,
         )
     conditions = observe_generation(conditions, polecat.metadata.generation)
-    return evolve(status, phase=state.phase, conditions=conditions)
+    return evolve(status, phase=state.phase, assigned_bead=polecat.spec.bead_id, conditions=conditions)
 
 
 def set_pushed(
