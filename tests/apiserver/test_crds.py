@@ -356,8 +356,8 @@ def test_kubectl_get_polecats_shows_what_people_ask_for(client: Client, namespac
         POLECAT, stored, to_json(status_with(ready=ConditionStatus.TRUE)), "gastown-polecat"
     ).object()
     shown, wide, row = columns(client, POLECAT, namespace)
-    assert shown == ["Name", "Rig", "Phase", "Bead", "Pod", "Active", "Age"]
-    assert wide == ["Mode", "Agent", "Model", "Session", "Branch", "Attempt", "Reason"]
+    assert shown == ["Name", "Rig", "Phase", "Reason", "Bead", "Pod", "Active", "Age"]
+    assert wide == ["Mode", "Agent", "Model", "Session", "Branch", "Attempt"]
     assert {
         name: row[name] for name in ("Name", "Rig", "Phase", "Bead", "Pod", "Active", "Attempt", "Reason")
     } == {

@@ -89,10 +89,10 @@ def test_a_branch_that_exists_is_continued(slung: dict[str, Slung], git: GitServ
 def test_an_agent_that_fails_keeps_its_commits_and_the_rest(slung: dict[str, Slung]) -> None:
     rig, polecat = slung["exit-1"].rig, slung["exit-1"].polecat
     polecat.tells("Stuck", "AgentExitCode", "exit status 1", f"logs polecat-{polecat.name} -c agent")
-    checkpoint = f"refs/gastown/wip/{polecat.uid}/1"
+    checkpoint = polecat.ref("wip")
     assert rig.files("refs/heads/polecat/exit-1") == {"README.md", "work.txt"}
     assert rig.files(checkpoint) == {"README.md", "work.txt", "half.txt"}
-    assert f"refs/gastown/done/{polecat.uid}/1" not in rig.refs
+    assert polecat.ref("done") not in rig.refs
 
 
 def test_no_commit_is_no_success(slung: dict[str, Slung]) -> None:
@@ -122,7 +122,7 @@ def test_files_of_a_nested_repository_are_on_the_branch(slung: dict[str, Slung])
 
 def test_a_branch_that_the_server_refuses_is_kept_beside(slung: dict[str, Slung]) -> None:
     rig, polecat = slung["unwelcome"].rig, slung["unwelcome"].polecat
-    checkpoint = f"refs/gastown/wip/{polecat.uid}/1"
+    checkpoint = polecat.ref("wip")
     polecat.tells("Stuck", "PushRejected", "branches of polecats are not welcome", checkpoint, "workBranch")
     assert "refs/heads/polecat/unwelcome" not in rig.refs
     assert rig.files(checkpoint) == {"README.md", "work.txt"}

@@ -44,7 +44,7 @@ def test_the_attempt_after_a_stubborn_one_starts_with_all_that_it_had(
     assert set(rig.refs) == {"refs/heads/main"}, "nothing was pushed before the end"
     site.cluster.delete(POD, rig.namespace, "polecat-stubborn")
     polecat.tells("Idle", "PodDeleted", "another attempt starts from the last checkpoint")
-    assert rig.files(f"refs/gastown/wip/{polecat.uid}/1") == {"README.md", "big.bin", "unfinished.txt"}
+    assert rig.files(polecat.ref("wip")) == {"README.md", "big.bin", "unfinished.txt"}
 
     status = polecat.until("Done")
     assert (status["attempt"], status["round"]) == (2, 1)
@@ -65,7 +65,7 @@ def test_a_polecat_deleted_while_it_works_leaves_its_work_on_the_server(
     polecat.until_gone(POLECAT, "deleted")
     polecat.until_gone(POD, "polecat-deleted")
     assert rig.files("refs/heads/polecat/deleted") == {"README.md", "one.txt"}
-    assert rig.files(f"refs/gastown/wip/{polecat.uid}/1") == {"README.md", "one.txt", "two.txt"}
+    assert rig.files(polecat.ref("wip")) == {"README.md", "one.txt", "two.txt"}
 
 
 def test_a_polecat_that_is_told_to_stop_leaves_its_work_on_the_server(
@@ -76,4 +76,4 @@ def test_a_polecat_that_is_told_to_stop_leaves_its_work_on_the_server(
     polecat.patch({"desiredState": "Terminated"})
     polecat.tells("Terminated", "Terminated", "spec.desiredState")
     assert rig.files("refs/heads/polecat/stopped") == {"README.md", "one.txt"}
-    assert rig.files(f"refs/gastown/wip/{polecat.uid}/1") == {"README.md", "one.txt", "two.txt"}
+    assert rig.files(polecat.ref("wip")) == {"README.md", "one.txt", "two.txt"}

@@ -55,7 +55,7 @@ class Held:
     @property
     def done(self) -> str:
         """The ref that says that the round is done."""
-        return f"refs/gastown/done/{self.polecat.uid}/1"
+        return self.polecat.ref("done")
 
 
 @pytest.fixture(scope="module")

@@ -43,6 +43,10 @@ class PolecatHandle:
     seconds: float = field(init=False, default=0.0)
     last_seen: tuple[str, str] = field(init=False, default=("", ""))
 
+    def ref(self, kind: str, round_number: int = 1) -> str:
+        """Return the name of a recovery ref: `wip` or `done`."""
+        return f"refs/gastown/{kind}/{self.namespace}/{self.uid}/{round_number}"
+
     def read(self) -> JSON:
         """Return the object as it is now."""
         found = self.cluster.get(POLECAT, self.namespace, self.name)

@@ -409,3 +409,19 @@ def test_the_clone_for_the_agent_holds_prompt_identity_and_wrapper(attempts: Att
     assert os.access(attempt.control / "agent-wrapper", os.X_OK)
     assert git(attempt.repository, "config", "--local", "user.name") == "Toast"
     assert git(attempt.repository, "rev-parse", "--abbrev-ref", "HEAD") == "polecat/toast"
+
+
+def test_a_repository_of_sha256_objects_is_worked_on(tmp_path: Path) -> None:
+    path = tmp_path / "remote.git"
+    git(tmp_path, "init", "--quiet", "--bare", "--initial-branch=main", "--object-format=sha256", str(path))
+    remote = RemoteRepository(path)
+    remote.commit("main", {"README.md": "hello\n"}, "first")
+    attempt = Attempts(remote, tmp_path)()
+    attempt.clone()
+    attempt.agent({"a.txt": "a\n"}, "Work")
+    attempt.agent({"b.txt": "b\n"})
+
+    message = attempt.end(0)
+
+    assert (message.outcome, message.commits, len(message.head)) == (Outcome.SUCCEEDED, 2, 64)
+    assert remote.refs()[WORK] == message.head
