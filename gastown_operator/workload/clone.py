@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
@@ -68,7 +69,7 @@ class Clone:
             return self._finished(advertised, base, done)
         git = self._fetch(advertised)
         record = self._check_out(git, advertised, base)
-        self._prepare_keeper()
+        self._prepare_keeper(advertised)
         record.write(self.paths.record)
         self.journal("cloned", branch=self.settings.work_branch, start=record.start, resumed=record.resumed)
         return record
@@ -95,7 +96,7 @@ class Clone:
 
     def _finished(self, advertised: dict[str, str], base: str, done: str) -> CloneRecord:
         """The agent of this round succeeded in an attempt whose last word was lost: only the word is missing."""
-        self._prepare_keeper()
+        self._prepare_keeper(advertised)
         keeper = Git(self.paths.keeper_git_dir)
         self.remote.fetch(keeper, [branch_ref(self.settings.base_branch), self.settings.refs.done])
         work = branch_ref(self.settings.work_branch)
@@ -117,7 +118,13 @@ class Clone:
 
     def _fetch(self, advertised: dict[str, str]) -> Git:
         git = Git(self.paths.repository / ".git", work_tree=self.paths.repository)
-        git.run("init", "--quiet", "--template=", f"--initial-branch={self.settings.base_branch}")
+        git.run(
+            "init",
+            "--quiet",
+            "--template=",
+            f"--initial-branch={self.settings.base_branch}",
+            f"--object-format={_object_format(advertised)}",
+        )
         refspecs = ["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*"]
         checkpoint = newest_checkpoint(self.settings.refs, advertised)
         if checkpoint is not None:
@@ -166,11 +173,12 @@ class Clone:
             shutil.rmtree(self.paths.keeper_git_dir)
         self.paths.repository.mkdir()
 
-    def _prepare_keeper(self) -> None:
+    def _prepare_keeper(self, advertised: Mapping[str, str]) -> None:
         """A repository that hooks and configuration of the agent's cannot reach, but which sees its objects."""
         keeper = self.paths.keeper_git_dir
         keeper.mkdir()
-        Git(keeper).run("init", "--quiet", "--bare", "--template=", ".")
+        hashes = f"--object-format={_object_format(advertised)}"
+        Git(keeper).run("init", "--quiet", "--bare", "--template=", hashes, ".")
         alternates = keeper / "objects" / "info" / "alternates"
         alternates.parent.mkdir(parents=True, exist_ok=True)
         alternates.write_text(f"{self.paths.repository}/.git/objects\n")
@@ -184,6 +192,11 @@ class Clone:
         alive = self.paths.hints / "alive"
         if self.settings.ended_by_pipe and not alive.exists():
             os.mkfifo(alive, 0o600)
+
+
+def _object_format(advertised: Mapping[str, str]) -> str:
+    """The hash that the server's repository uses, by the length of its ids."""
+    return "sha256" if any(len(object_id) == 64 for object_id in advertised.values()) else "sha1"
 
 
 def _is_ancestor(git: Git, older: str, newer: str) -> bool:

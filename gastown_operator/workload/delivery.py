@@ -10,12 +10,10 @@ from gastown_operator.workload.errors import CheckpointRefusedError, GitError
 from gastown_operator.workload.git import Git
 from gastown_operator.workload.message import Outcome, TerminationMessage
 from gastown_operator.workload.refs import branch_ref
-from gastown_operator.workload.remote import PushResult, Remote, last_line
+from gastown_operator.workload.remote import PushResult, Remote, telling_line
 from gastown_operator.workload.salvage import Salvage
 from gastown_operator.workload.settings import Settings
 from gastown_operator.workload.work import Work, WorkState
-
-_BRANCH_TRIES = 4
 
 
 @attrs.frozen
@@ -134,7 +132,7 @@ class Delivery:
         self, message: TerminationMessage, branch: str, result: PushResult | None
     ) -> TerminationMessage:
         """The server refuses the branch; the checkpoint ref may still be allowed, so that nothing is lost."""
-        said = last_line(result.stderr) if result is not None else "every name tried exists already"
+        said = telling_line(result.stderr) if result is not None else "every name tried exists already"
         summaries = (
             [ref.summary for ref in result.refs.values() if not ref.accepted] if result is not None else []
         )
@@ -203,7 +201,7 @@ def push_checkpoint(remote: Remote, git: Git, settings: Settings, commit: str, t
     result = remote.push(git, {name: commit}, expected={}, atomic=False, timeout=max(5.0, timeout))
     if not result.accepted:
         error = GitError("push", result.status, result.stderr)
-        raise CheckpointRefusedError(name, last_line(error.stderr))
+        raise CheckpointRefusedError(name, telling_line(error.stderr))
 
 
 def report_done(record: CloneRecord, git: Git, settings: Settings) -> TerminationMessage:

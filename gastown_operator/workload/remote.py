@@ -1,6 +1,7 @@
 """The git server, as clone and keeper see it: what it advertises, fetching, pushing, and what its refusals mean."""
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 
 import attrs
@@ -44,6 +45,12 @@ _RULES: Sequence[_Rule] = (
         "the repository does not exist, or the credential may not see it; check the rig's gitURL",
     ),
     _rule(
+        r"returned error: 30\d|unable to update url base from redirection|redirect",
+        Outcome.CONFIG_ERROR,
+        "RepositoryMoved",
+        "the git server sends to another address, where the credential must not follow; set gitURL to the final URL",
+    ),
+    _rule(
         r"Could not resolve host|Connection (refused|timed out|reset|closed)|No route to host|Network is unreachable"
         r"|Operation timed out|kex_exchange_identification|returned error: 5\d\d|early EOF|hung up|Couldn't connect|Failed to connect",
         Outcome.INFRASTRUCTURE,
@@ -57,13 +64,19 @@ def explain(error: GitError, repository: str) -> AttemptError:
     """What a failed command against the remote means to a person."""
     for pattern, outcome, reason, advice in _RULES:
         if pattern.search(error.stderr):
-            return AttemptError(outcome, reason, f"{repository}: {advice} ({last_line(error.stderr)})")
+            return AttemptError(outcome, reason, f"{repository}: {advice} ({telling_line(error.stderr)})")
     return AttemptError(
-        Outcome.INFRASTRUCTURE, "GitFailed", f"{repository}: {last_line(error.stderr) or error}"
+        Outcome.INFRASTRUCTURE, "GitFailed", f"{repository}: {telling_line(error.stderr) or error}"
     )
 
 
-def last_line(stderr: str) -> str:
+def said(output: bytes) -> str:
+    """Text from the server without control characters, and without those that hide or reorder what a person reads."""
+    invisible = ("Cf", "Zl", "Zp")
+    return "".join(it for it in printable(output) if unicodedata.category(it) not in invisible)
+
+
+def telling_line(stderr: str) -> str:
     """The line of git's or ssh's output that tells most, shortened."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     telling = [
@@ -108,11 +121,6 @@ class PushResult:
         """Whether somebody else moved a ref since we last saw it."""
         return any("stale info" in ref.summary or "fetch first" in ref.summary for ref in self.refs.values())
 
-    @property
-    def refused_by_server(self) -> bool:
-        """Whether the server's own rules (hooks, protected branches) said no."""
-        return any("remote rejected" in ref.summary for ref in self.refs.values())
-
 
 @attrs.frozen
 class Remote:
@@ -133,7 +141,7 @@ class Remote:
             AttemptError: the server cannot be reached or refuses.
         """
         output = self._run(Git(None), "ls-remote", "--", self.url, *patterns, timeout=timeout)
-        pairs = (line.split("\t", 1) for line in printable(output).splitlines() if "\t" in line)
+        pairs = (line.split("\t", 1) for line in printable(output).split("\n") if "\t" in line)
         return {name: object_id for object_id, name in pairs}
 
     def fetch(self, git: Git, refspecs: Sequence[str], timeout: float = FETCH_TIMEOUT) -> None:
@@ -178,7 +186,7 @@ class Remote:
         status, output, errors = self._attempt(
             git, "push", *flags, *leases, "--", self.url, *forced, timeout=timeout
         )
-        result = PushResult(_parse_porcelain(printable(output)), printable(errors), status)
+        result = PushResult(_parse_porcelain(said(output)), said(errors), status)
         if result.accepted:
             return result
         if atomic and "does not support --atomic" in result.stderr:
@@ -190,7 +198,7 @@ class Remote:
     def _run(self, git: Git, *arguments: str, timeout: float) -> bytes:
         status, output, errors = self._attempt(git, *arguments, timeout=timeout)
         if status != 0:
-            raise explain(GitError(arguments[0], status, printable(errors)), self.url)
+            raise explain(GitError(arguments[0], status, said(errors)), self.url)
         return output
 
     def _attempt(self, git: Git, *arguments: str, timeout: float) -> tuple[int | None, bytes, bytes]:

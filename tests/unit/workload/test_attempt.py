@@ -414,8 +414,12 @@ def test_the_clone_for_the_agent_holds_prompt_identity_and_wrapper(attempts: Att
 def test_a_repository_of_sha256_objects_is_worked_on(tmp_path: Path) -> None:
     path = tmp_path / "remote.git"
     git(tmp_path, "init", "--quiet", "--bare", "--initial-branch=main", "--object-format=sha256", str(path))
+    somebody = tmp_path / "somebody"
+    git(tmp_path, "init", "--quiet", "--initial-branch=main", "--object-format=sha256", str(somebody))
+    git(somebody, "remote", "add", "origin", str(path))
     remote = RemoteRepository(path)
-    remote.commit("main", {"README.md": "hello\n"}, "first")
+    git(somebody, "commit", "--quiet", "--allow-empty", "--message", "first")
+    git(somebody, "push", "--quiet", "origin", "main")
     attempt = Attempts(remote, tmp_path)()
     attempt.clone()
     attempt.agent({"a.txt": "a\n"}, "Work")
