@@ -57,12 +57,12 @@ CASES: Mapping[str, Case] = {
     "no-key": Case(
         lambda site: site.rig("no-key", secret={"token": "x"}),
         "GitCredentialMissing",
-        (SECRET_NAME, "ssh-privatekey", "found: token", "kubectl create secret"),
+        (SECRET_NAME, "ssh-privatekey", "has only token", "create secret"),
     ),
     "no-secret": Case(
         lambda site: site.rig("no-secret", secret={}),
         "GitCredentialMissing",
-        (SECRET_NAME, "no such Secret", "kubectl create secret"),
+        (SECRET_NAME, "does not exist", "create secret"),
     ),
     "stranger": Case(_stranger, "GitAuthenticationFailed", ("Permission denied", "Secret")),
     "impostor": Case(_impostor, "HostKeyMismatch", ("sshKnownHostsConfigMapRef", "host key")),

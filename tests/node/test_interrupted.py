@@ -43,7 +43,7 @@ def test_the_attempt_after_a_stubborn_one_starts_with_all_that_it_had(
     polecat.until_agent_says("ready")
     assert set(rig.refs) == {"refs/heads/main"}, "nothing was pushed before the end"
     site.cluster.delete(POD, rig.namespace, "polecat-stubborn")
-    polecat.tells("Idle", "PodDeleted", "another attempt starts from the last checkpoint")
+    polecat.tells("Idle", "PodDeleted", "another attempt starts from what is saved")
     assert rig.files(polecat.ref("wip")) == {"README.md", "big.bin", "unfinished.txt"}
 
     status = polecat.until("Done")
