@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from gastown_operator.workload.remote import Remote
 from gastown_operator.workload.settings import Settings
 
 CHECKPOINT_TRAILER = "Gastown-Checkpoint: unfinished work"
+#: On a checkpoint's own commit: the commit that the polecat's work goes on from.
+ORIGIN_TRAILER = "Gastown-Origin:"
 _LOCAL_CHECKPOINT = "refs/gastown/checkpoint"
 CLONE_TIMEOUT = 1800.0
 
@@ -52,6 +55,7 @@ class Clone:
     remote: Remote
     paths: ClonePaths
     journal: Journal
+    wall: Callable[[], float] = time.time
 
     def run(self) -> CloneRecord:
         """Clone, check out, and write what agent and keeper need.
@@ -70,6 +74,7 @@ class Clone:
         git = self._fetch(advertised)
         record = self._check_out(git, advertised, base)
         self._prepare_keeper(advertised)
+        record = attrs.evolve(record, cloned_at=self.wall())
         record.write(self.paths.record)
         self.journal("cloned", branch=self.settings.work_branch, start=record.start, resumed=record.resumed)
         return record
@@ -157,13 +162,32 @@ class Clone:
             "checkout", "--quiet", "--force", "-B", self.settings.work_branch, start, timeout=CLONE_TIMEOUT
         )
         signatures.record(git, self.paths.repository, self.paths.files)
-        if resumed == "checkpoint" and CHECKPOINT_TRAILER in git.run(
-            "show", "-s", "--format=%B", start
-        ).decode("utf-8", "replace"):
+        message = git.run("show", "-s", "--format=%B", start).decode("utf-8", "replace")
+        saved: tuple[str, ...] = (start,) if resumed == "checkpoint" else ()
+        if resumed == "checkpoint" and CHECKPOINT_TRAILER in message:
+            saved = tuple(git.line("show", "-s", "--format=%P", start).split())
             # The checkpoint's own commit was never the agent's: give its changes back as uncommitted ones.
             git.run("reset", "--quiet", "--mixed", f"{start}^")
             start = git.line("rev-parse", "HEAD")
-        return CloneRecord(base=base, start=start, branch_tip=branch_tip, resumed=resumed)
+        return CloneRecord(
+            base=base,
+            start=start,
+            branch_tip=branch_tip,
+            resumed=resumed,
+            origin=self._origin(git, advertised, base, start, message if resumed == "checkpoint" else ""),
+            checkpoint=advertised.get(self.settings.refs.checkpoint, ""),
+            saved=saved,
+        )
+
+    def _origin(self, git: Git, advertised: Mapping[str, str], base: str, start: str, message: str) -> str:
+        """The base where the start has work of this polecat's in it, else the start: somebody else's branch proves nothing."""
+        for line in message.splitlines():
+            if line.startswith(ORIGIN_TRAILER):
+                named = line.removeprefix(ORIGIN_TRAILER).strip()
+                return named if _is_ancestor(git, named, start) else base
+        own = [advertised[name] for name in advertised if name.startswith(self.settings.refs.own)]
+        ours = (it for it in own if _is_ancestor(git, it, start) and not _is_ancestor(git, it, base))
+        return base if start == base or any(ours) else start
 
     def _empty_repository(self) -> None:
         """An earlier run of this container may have got half way; what is there may be the agent's, so it is not opened."""

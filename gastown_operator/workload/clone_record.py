@@ -1,6 +1,7 @@
 """What clone found, for keeper: written once to a volume that the agent does not mount."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import attrs
@@ -17,6 +18,10 @@ class CloneRecord:
         resumed: what the work was resumed from: `base`, `branch` or `checkpoint`.
         done: this round's done ref; empty where it did not exist, else the agent must not run again.
         done_branch: branch that holds `done`.
+        origin: commit that this polecat's own work goes on from, in whichever attempt; empty for `base`.
+        checkpoint: this round's checkpoint ref as clone saw it; empty where it did not exist.
+        saved: commits that the checkpoint which was resumed from keeps.
+        cloned_at: seconds since 1970 when clone was done; 0 where that is not known.
     """
 
     base: str
@@ -25,6 +30,15 @@ class CloneRecord:
     resumed: str
     done: str = ""
     done_branch: str = ""
+    origin: str = ""
+    checkpoint: str = ""
+    saved: Sequence[str] = ()
+    cloned_at: float = 0.0
+
+    @property
+    def work_begins(self) -> str:
+        """What the agent has to go beyond to have done anything."""
+        return self.origin or self.base
 
     def write(self, path: Path) -> None:
         """Store the record."""

@@ -1,24 +1,31 @@
 """Brings the agent's work to the remote at the end of an attempt, and proves that it is there."""
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 
 import attrs
 
 from gastown_operator.workload.agent_end import AgentEnd
+from gastown_operator.workload.checkpoints import Checkpoints
 from gastown_operator.workload.clone_record import CloneRecord
-from gastown_operator.workload.errors import CheckpointRefusedError, GitError
+from gastown_operator.workload.errors import AttemptError, CheckpointRefusedError, GitError
 from gastown_operator.workload.git import Git
 from gastown_operator.workload.message import Outcome, TerminationMessage
-from gastown_operator.workload.refs import branch_ref
-from gastown_operator.workload.remote import PushResult, Remote, telling_line
 from gastown_operator.workload.salvage import Salvage
 from gastown_operator.workload.settings import Settings
-from gastown_operator.workload.work import Work, WorkState
+from gastown_operator.workload.work import Commits, Work, WorkState
+from gastown_operator.workload.work_branch import BranchRefusedError, WorkBranch
+
+#: Seconds for the look at the work tree before commits are pushed without waiting for it any longer.
+PATIENCE = 20.0
+#: Seconds kept for the last push and its proof.
+_RESERVE = 15.0
 
 
-@attrs.frozen
+@attrs.define
 class Delivery:
-    """Pushes what is left and says what came of it.
+    """Pushes what is left and says what came of it; what is computed once stays, so that a try can be repeated.
 
     Args:
         remaining: seconds that are left before the container is killed.
@@ -26,47 +33,96 @@ class Delivery:
 
     settings: Settings
     record: CloneRecord
-    remote: Remote
-    git: Git
     work: Work
     salvage: Salvage
+    checkpoints: Checkpoints
+    branch: WorkBranch
     remaining: Callable[[], float]
+    _commits: Commits | None = attrs.field(init=False, default=None)
+    _looking: Future[WorkState] | None = attrs.field(init=False, default=None)
 
     def deliver(self, end: AgentEnd) -> TerminationMessage:
-        """Commit what is left, push, and read back what the remote holds.
+        """Push what is committed, then what is not, and read back what the remote holds.
 
         A run that succeeded gets its uncommitted changes as a commit on the branch, and the round's done ref. Of any other run
         the branch gets the agent's own commits alone; what is uncommitted goes to the checkpoint ref, where the next attempt
-        finds it.
-
-        Raises:
-            AttemptError: the remote cannot be reached.
-            GitError: objects cannot be written.
+        finds it. Uncommitted changes that cannot be read or pushed cost themselves, never the commits.
         """
-        state = self.work.look()
-        head = self._head(state, end)
-        checkpoint = "" if end.succeeded and head != state.head else self.work.checkpoint_commit(state)
-        if checkpoint == head:
-            checkpoint = ""
-        message = TerminationMessage(
-            end.outcome,
-            end.reason,
-            end.text,
-            base=self.record.base,
-            head=head,
-            commits=self.work.count(head),
-            checkpoint=checkpoint,
-        )
-        # Of a run that failed always, so that an older checkpoint never wins over what the branch gets below.
-        refused = self._refused_checkpoint(checkpoint or head) if checkpoint or not end.succeeded else None
-        if refused is not None:
-            message = attrs.evolve(message, checkpoint="")
-        message = _say_left_out(message, state)
-        message = self._with_commits(message, end) if message.commits else self._without_commits(message, end)
-        return self._say_refused(message, refused, checkpoint, end) if refused and checkpoint else message
+        try:
+            message = self._deliver(end)
+        except AttemptError as error:
+            message = self._reached(error.outcome, error.reason, f"{end.text}; {error.message}")
+        except (GitError, OSError) as error:
+            text = f"{end.text}; its work could not be written as git objects: {error}"
+            message = self._reached(Outcome.CONFIG_ERROR, "WorkNotSaved", text)
+        if self._commits is not None and self._commits.unreadable:
+            flat = f"the agent's git repository could not be read, so its files are on top of {self._commits.head[:12]}, without its own history"
+            message = attrs.evolve(message, message=f"{message.message}; {flat}")
+        return message
 
-    def _head(self, state: WorkState, end: AgentEnd) -> str:
-        if not (end.succeeded and state.dirty and state.delivered == state.head):
+    def _deliver(self, end: AgentEnd) -> TerminationMessage:
+        if self._commits is None:
+            self._commits = self.work.commits()
+        try:
+            state = self._state(self._commits)
+        except (GitError, OSError) as error:
+            return self._commits_only(end, self._commits, "LeftoversNotSaved", f"could not be saved: {error}")
+        message = self._succeeded(end, state) if end.succeeded else self._failed(end, state)
+        return _say_left_out(message, state)
+
+    def _state(self, commits: Commits) -> WorkState:
+        """The look at the work tree; where it takes long, what is committed is pushed meanwhile."""
+        if self._looking is None:
+            self._looking = _in_background(lambda: self.work.look(commits))
+        try:
+            return self._looking.result(max(0.0, min(PATIENCE, self.remaining() - _RESERVE)))
+        except TimeoutError:
+            if self._looking.done():
+                raise
+        self._put_commits(commits)
+        return self._looking.result(max(0.0, self.remaining() - _RESERVE))
+
+    def _put_commits(self, commits: Commits) -> None:
+        """The agent's own commits, where there are any: a push that needs nothing of the work tree."""
+        if commits.delivered != self.record.start and self.work.count(commits.delivered):
+            self.branch.put(commits.delivered, {})
+
+    def _commits_only(self, end: AgentEnd, commits: Commits, reason: str, cause: str) -> TerminationMessage:
+        self._put_commits(commits)
+        where = f"its commits are on {self.branch.name}, but " if self.branch.name else ""
+        text = f"{end.text}; {where}what was not committed {cause}"
+        if end.succeeded:
+            return self._reached(Outcome.CONFIG_ERROR, reason, text)
+        return self._reached(end.outcome, end.reason, text)
+
+    def _succeeded(self, end: AgentEnd, state: WorkState) -> TerminationMessage:
+        head = self._head(state)
+        tips = [tip for tip in self.work.elsewhere(head, saved=False) if tip.commit != head]
+        if head == self.record.work_begins or not self.work.count(head):
+            return (
+                self._elsewhere(state, ", ".join(tip.where for tip in tips)) if tips else self._nothing(head)
+            )
+        checkpoint = (
+            self.work.checkpoint_commit(state) if tips or (state.dirty and head != state.head) else ""
+        )
+        refused = self._refused(checkpoint) if checkpoint else None
+        try:
+            if head != state.delivered:
+                self._put_commits(Commits(state.head, state.delivered))
+            self.branch.put(head, {self.settings.refs.done: head})
+        except BranchRefusedError as error:
+            return self._rejected(end, state, head, error)
+        text = end.text
+        if tips:
+            kept = "could not be saved" if refused else f"is kept under {self.checkpoints.ref}"
+            text += f"; what is in {', '.join(tip.where for tip in tips)} is not on the branch and {kept}"
+        message = attrs.evolve(
+            self._reached(end.outcome, end.reason, text), checkpoint="" if refused else checkpoint
+        )
+        return self._proven(message)
+
+    def _head(self, state: WorkState) -> str:
+        if not (state.dirty and state.delivered == state.head):
             return state.delivered
         title = self.settings.title or f"Work of {self.settings.polecat}"
         trailers = [f"Polecat: {self.settings.polecat}"]
@@ -74,134 +130,129 @@ class Delivery:
             trailers.append(f"Bead: {self.settings.bead}")
         return self.work.commit(state, f"{title}\n\n" + "\n".join(trailers) + "\n")
 
-    def _without_commits(self, message: TerminationMessage, end: AgentEnd) -> TerminationMessage:
-        if not end.succeeded:
-            return message
-        # The mark keeps a lost message from running the agent a second time.
-        self._push({self.settings.refs.done: message.head}, {}, atomic=False)
-        text = "the agent ended with exit status 0 but changed nothing; say more in spec.taskDescription, or set spec.allowNoChanges"
-        return attrs.evolve(message, outcome=Outcome.NO_CHANGES, reason="NoChanges", message=text)
-
-    def _with_commits(self, message: TerminationMessage, end: AgentEnd) -> TerminationMessage:
-        extra = {self.settings.refs.done: message.head} if end.succeeded else {}
-        for branch in self._branches(message.head):
-            expected = self.record.branch_tip if branch == self.settings.work_branch else ""
-            wanted, lease = {branch_ref(branch): message.head}, {branch_ref(branch): expected}
-            result = self._push({**wanted, **extra}, lease, atomic=bool(extra))
-            if extra and not (result.accepted or result.lease_lost):
-                # Some servers take branches alone. Without the mark a lost message costs a second run, and no work.
-                result = self._push(wanted, lease, atomic=False)
-            if result.accepted:
-                return self._proven(message, branch)
-            if not result.lease_lost:
-                return self._rejected(message, branch, result)
-        names = ", ".join(self._branches(message.head))
-        return self._rejected(message, names, None)
-
-    def _branches(self, head: str) -> list[str]:
-        """The work branch while it is ours, then names beside it that nobody else uses."""
-        work, round_number, key = self.settings.work_branch, self.settings.refs.round, self.settings.refs.key
-        beside = [
-            f"{work}-{round_number}",
-            f"{work}-{round_number}-{key[:4]}",
-            f"{work}-{round_number}-{head[:8]}",
-        ]
-        tip = self.record.branch_tip
-        if tip and not self.work.descends(head, tip):
-            # The agent rewrote what it was given; commits that were on the branch before us are never overwritten.
-            return beside
-        return [work, *beside]
-
-    def _proven(self, message: TerminationMessage, branch: str) -> TerminationMessage:
-        held = self.remote.advertised([branch_ref(branch)], timeout=max(5.0, self.remaining()))
-        if held.get(branch_ref(branch)) != message.head:
-            text = (
-                f"the push to {branch} was accepted, but the server does not show {message.head[:12]} there"
-            )
-            return attrs.evolve(
-                message, outcome=Outcome.INFRASTRUCTURE, reason="PushNotVisible", message=text
-            )
-        text = message.message
-        if branch != self.settings.work_branch:
-            text = (
-                f"{self.settings.work_branch} was moved by somebody else, so the work is on {branch}; {text}"
-            )
-        return attrs.evolve(message, branch=branch, pushed=True, message=text)
-
-    def _rejected(
-        self, message: TerminationMessage, branch: str, result: PushResult | None
-    ) -> TerminationMessage:
-        """The server refuses the branch; the checkpoint ref may still be allowed, so that nothing is lost."""
-        said = telling_line(result.stderr) if result is not None else "every name tried exists already"
-        summaries = (
-            [ref.summary for ref in result.refs.values() if not ref.accepted] if result is not None else []
-        )
-        detail = "; ".join(dict.fromkeys([*summaries, said]))[:240]
-        checkpoint = message.checkpoint or message.head
+    def _failed(self, end: AgentEnd, state: WorkState) -> TerminationMessage:
+        checkpoint = self.work.checkpoint_commit(state)
+        extra = "" if checkpoint == state.delivered else checkpoint
+        # Also without anything uncommitted, so that an older checkpoint never wins over what the branch gets below.
+        news = extra or self.checkpoints.known or state.delivered != self.record.start
+        refused = self._refused(checkpoint) if news else None
         try:
-            self._push_checkpoint(checkpoint)
-            where = f"the work is kept under {self.settings.refs.checkpoint}"
-        except CheckpointRefusedError:
-            where = (
-                f"{self.settings.refs.checkpoint} was refused too, so the work {self._salvaged(checkpoint)}"
-            )
-            checkpoint = ""
-        text = f"the server refused the push to {branch}: {detail}; {where}. Allow the push, or set spec.kubernetes.workBranch"
-        return attrs.evolve(
-            message,
-            outcome=Outcome.CONFIG_ERROR,
-            reason="PushRejected",
-            message=text,
-            checkpoint=checkpoint,
-            pushed=False,
+            if self.work.count(state.delivered):
+                self.branch.put(state.delivered, {})
+        except BranchRefusedError as error:
+            return self._rejected(end, state, checkpoint, error)
+        message = attrs.evolve(
+            self._reached(end.outcome, end.reason, end.text),
+            head=state.delivered,
+            checkpoint="" if refused else extra,
         )
-
-    def _say_refused(
-        self, message: TerminationMessage, refused: CheckpointRefusedError, checkpoint: str, end: AgentEnd
-    ) -> TerminationMessage:
-        """What was not committed has no place on the server: a person has to know, unless a refused branch is the greater trouble."""
-        if message.outcome is Outcome.CONFIG_ERROR:
+        message = self._proven(message) if self.branch.name else message
+        if refused is None or not extra:
             return message
-        text = f"{message.message}; what was not committed {self._salvaged(checkpoint)}: {refused.message}"
-        if end.succeeded:
-            return attrs.evolve(message, message=text)
+        text = f"{message.message}; what was not committed {self._salvaged(extra, '')}: {refused.message}"
         return attrs.evolve(message, outcome=refused.outcome, reason=refused.reason, message=text)
 
-    def _salvaged(self, commit: str) -> str:
+    def _nothing(self, head: str) -> TerminationMessage:
+        # The mark keeps a lost message from running the agent a second time; at the base, it says that there is no work.
+        self.branch.mark({self.settings.refs.done: self.record.base})
+        text = "the agent ended with exit status 0 but changed nothing; say more in spec.taskDescription, or set spec.allowNoChanges"
+        count = self.work.count(head)
+        if count:
+            text += f" (branch {self.settings.work_branch} had {count} commits before, which are not this polecat's)"
+        message = self._reached(Outcome.NO_CHANGES, "NoChanges", text)
+        return attrs.evolve(message, head=head, commits=count)
+
+    def _elsewhere(self, state: WorkState, where: str) -> TerminationMessage:
+        """The agent says it is done, and put its work where nobody delivers it from."""
+        commit = self.work.checkpoint_commit(state)
+        refused = self._refused(commit)
+        kept = f"it {self._salvaged(commit, '')}" if refused else f"it is kept under {self.checkpoints.ref}"
+        text = f"the agent ended with exit status 0, with nothing on its branch, but work in {where}; {kept}. Tell the agent to commit to its branch"
+        message = self._reached(Outcome.CONFIG_ERROR, "WorkElsewhere", text)
+        return attrs.evolve(message, head=state.head, checkpoint="" if refused else commit)
+
+    def _reached(self, outcome: Outcome, reason: str, text: str) -> TerminationMessage:
+        """A message with what the remote has of us by now."""
+        head = self.branch.commit
+        if self.branch.name and self.branch.name != self.settings.work_branch:
+            text = f"{self.settings.work_branch} was moved by somebody else, so the work is on {self.branch.name}; {text}"
+        return TerminationMessage(
+            outcome,
+            reason,
+            text,
+            branch=self.branch.name,
+            base=self.record.base,
+            head=head,
+            commits=self.work.count(head) if head else 0,
+            pushed=bool(head),
+        )
+
+    def _proven(self, message: TerminationMessage) -> TerminationMessage:
+        if self.branch.shown():
+            return message
+        text = f"the push to {message.branch} was accepted, but the server does not show {message.head[:12]} there"
+        return attrs.evolve(
+            message,
+            branch="",
+            pushed=False,
+            outcome=Outcome.INFRASTRUCTURE,
+            reason="PushNotVisible",
+            message=text,
+        )
+
+    def _rejected(
+        self, end: AgentEnd, state: WorkState, commit: str, error: BranchRefusedError
+    ) -> TerminationMessage:
+        """The server refuses the branch; the checkpoint ref may still be allowed, so that nothing is lost."""
+        refused = self._refused(commit)
+        where = f"is kept under {self.checkpoints.ref}"
+        if refused is not None:
+            salvaged = self._salvaged(commit, state.delivered)
+            where = f"{salvaged}, since {self.checkpoints.ref} was refused too"
+        if self.branch.name:
+            text = f"{end.text}; its commits are on {self.branch.name}, but what was not committed {where}: {error.message}"
+            message = self._reached(Outcome.CONFIG_ERROR, "LeftoversRejected", text)
+        else:
+            text = f"{error.message}; the work {where}. Allow the push, or set spec.kubernetes.workBranch"
+            message = self._reached(error.outcome, error.reason, text)
+            message = attrs.evolve(message, head=commit, commits=self.work.count(commit))
+        return attrs.evolve(message, checkpoint="" if refused else commit)
+
+    def _salvaged(self, commit: str, without_leftovers: str) -> str:
         """Where work is that the server does not take."""
+        place = "in the log of the keeper as a git bundle (kubectl logs POD -c keeper)"
         if self.salvage.write(commit):
-            return "is in the log of the keeper as a git bundle (kubectl logs POD -c keeper)"
+            return f"is {place}"
+        if without_leftovers not in (
+            "",
+            commit,
+            self.branch.commit,
+            self.record.start,
+        ) and self.salvage.write(without_leftovers):
+            return f"is {place}, but what was not committed is lost, being too large for a log"
         return "is lost, being too large for a log"
 
-    def _refused_checkpoint(self, commit: str) -> CheckpointRefusedError | None:
+    def _refused(self, commit: str) -> CheckpointRefusedError | None:
         """Why the server does not take the checkpoint; None when it did."""
         try:
-            self._push_checkpoint(commit)
+            self.checkpoints.push(commit, self.remaining())
         except CheckpointRefusedError as error:
             return error
         return None
 
-    def _push_checkpoint(self, commit: str) -> None:
-        push_checkpoint(self.remote, self.git, self.settings, commit, self.remaining())
 
-    def _push(self, updates: dict[str, str], expected: dict[str, str], *, atomic: bool) -> PushResult:
-        return self.remote.push(
-            self.git, updates, expected=expected, atomic=atomic, timeout=max(5.0, self.remaining())
-        )
+def _in_background(look: Callable[[], WorkState]) -> Future[WorkState]:
+    """Run it in a thread that does not keep the program from ending."""
+    future: Future[WorkState] = Future()
 
+    def run() -> None:
+        try:
+            future.set_result(look())
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
+            future.set_exception(error)
 
-def push_checkpoint(remote: Remote, git: Git, settings: Settings, commit: str, timeout: float) -> None:
-    """Set the round's checkpoint ref.
-
-    Raises:
-        CheckpointRefusedError: the server's rules forbid it.
-        AttemptError: the server cannot be reached.
-    """
-    name = settings.refs.checkpoint
-    result = remote.push(git, {name: commit}, expected={}, atomic=False, timeout=max(5.0, timeout))
-    if not result.accepted:
-        error = GitError("push", result.status, result.stderr)
-        raise CheckpointRefusedError(name, telling_line(error.stderr))
+    threading.Thread(target=run, name="look", daemon=True).start()
+    return future
 
 
 def report_done(record: CloneRecord, git: Git, settings: Settings) -> TerminationMessage:

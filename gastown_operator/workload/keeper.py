@@ -1,15 +1,18 @@
 """The `keeper` sidecar: checkpoints the agent's work while it runs, and delivers it when it ended."""
 
 import signal
+import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import attrs
 
 from gastown_operator.workload import agent_end
 from gastown_operator.workload.agent_end import AgentEnd
+from gastown_operator.workload.checkpoints import Checkpoints
 from gastown_operator.workload.clone_record import CloneRecord
-from gastown_operator.workload.delivery import Delivery, push_checkpoint, report_done
+from gastown_operator.workload.delivery import Delivery, report_done
 from gastown_operator.workload.errors import AttemptError, GitError
 from gastown_operator.workload.git import Git
 from gastown_operator.workload.journal import Journal
@@ -17,8 +20,9 @@ from gastown_operator.workload.message import Outcome, TerminationMessage
 from gastown_operator.workload.remote import Remote
 from gastown_operator.workload.salvage import Salvage
 from gastown_operator.workload.settings import Settings
-from gastown_operator.workload.signals import Wakeups
+from gastown_operator.workload.signals import EndComesError, Wakeups
 from gastown_operator.workload.work import Work
+from gastown_operator.workload.work_branch import WorkBranch
 
 #: The pod's grace is 120 s; the agent may use 20 s of it, and the kubelet kills at its end.
 GRACE_AFTER_AGENT = 95.0
@@ -38,6 +42,7 @@ class Keeper:
     Args:
         monotonic: seconds that only grow.
         publish: takes the termination message, as often as there is a better one.
+        wall: seconds since 1970.
     """
 
     settings: Settings
@@ -51,12 +56,18 @@ class Keeper:
     journal: Journal
     monotonic: Callable[[], float]
     publish: Callable[[TerminationMessage], None]
+    wall: Callable[[], float] = time.time
+    _checkpoints: Checkpoints = attrs.field(init=False)
     _checkpointed: str = attrs.field(init=False, default="")
+
+    def __attrs_post_init__(self) -> None:
+        """One view of the checkpoint refs for the whole attempt."""
+        self._checkpoints = Checkpoints(self.settings, self.record, self.remote, self.git, self.journal)
 
     def run(self, wakeups: Wakeups) -> TerminationMessage:
         """Work until the agent has ended and everything that can be saved is saved; the last message."""
         self._watch(wakeups)
-        give_up_at = self.monotonic() + GRACE_AFTER_AGENT
+        give_up_at = self._grace_began(wakeups) + GRACE_AFTER_AGENT
         message = self._finish(wakeups, give_up_at)
         self.publish(message)
         self.journal(
@@ -66,7 +77,7 @@ class Keeper:
 
     def _watch(self, wakeups: Wakeups) -> None:
         """Checkpoint at every interval, or when asked (SIGUSR1 from preStop), until the agent has ended."""
-        deadline = self.monotonic() + self.settings.deadline if self.settings.deadline else None
+        deadline = self._deadline()
         next_checkpoint = self.monotonic() + self.settings.checkpoint_interval
         while True:
             until = next_checkpoint if deadline is None else min(next_checkpoint, deadline)
@@ -81,7 +92,7 @@ class Keeper:
                 (self.control / "stop").write_text("deadline\n")
                 deadline = None
             if (signal.SIGUSR1 in came and not self._agent_reported()) or self.monotonic() >= next_checkpoint:
-                self._checkpoint()
+                self._checkpoint(wakeups)
                 next_checkpoint = self.monotonic() + self.settings.checkpoint_interval
 
     def _await_agent(self, wakeups: Wakeups, came: set[signal.Signals]) -> None:
@@ -96,40 +107,43 @@ class Keeper:
         """Whether the agent has ended: then preStop has nothing to save that the end does not save anyway."""
         return agent_end.read(self.hints, self.control).code is not None
 
-    def _checkpoint(self) -> None:
+    def _deadline(self) -> float | None:
+        """When the agent is asked to stop: counted from the clone, so that a keeper that was restarted does not begin anew."""
+        if not self.settings.deadline:
+            return None
+        passed = max(0.0, self.wall() - self.record.cloned_at) if self.record.cloned_at else 0.0
+        return self.monotonic() + max(0.0, self.settings.deadline - passed)
+
+    def _grace_began(self, wakeups: Wakeups) -> float:
+        """When the kubelet began to count: at its signal, which may have come while a checkpoint was being made."""
+        told, now = wakeups.end_came_at, self.monotonic()
+        return now if told is None else min(now, told + (AGENT_GRACE if self.settings.ended_by_pipe else 0))
+
+    def _checkpoint(self, wakeups: Wakeups | None = None) -> None:
         """Put the work of now on the remote; a failure costs this checkpoint only."""
         if self.record.done:
             return
+        guard = wakeups.breaking_off if wakeups is not None else nullcontext
         try:
             commit = self.work.checkpoint_commit(self.work.look())
-            # Not the commit itself, which says when it was made; a commit that began a history has no parent.
-            tree = self.git.line("show", "--no-patch", "--format=%T %P", commit)
-            if commit == self.record.start or tree == self._checkpointed:
+            if commit in (self.record.start, self._checkpointed):
                 return
-            push_checkpoint(self.remote, self.git, self.settings, commit, CHECKPOINT_TIMEOUT)
-        except (AttemptError, GitError) as error:
+            self._checkpoints.push(commit, CHECKPOINT_TIMEOUT, guard)
+        except (AttemptError, GitError, OSError, EndComesError) as error:
             self.journal("no checkpoint this time", cause=str(error))
             return
-        self._checkpointed = tree
-        self.journal("checkpoint", commit=commit, ref=self.settings.refs.checkpoint)
+        self._checkpointed = commit
+        self.journal("checkpoint", commit=commit, ref=self._checkpoints.ref)
 
     def _finish(self, wakeups: Wakeups, give_up_at: float) -> TerminationMessage:
         if self.record.done:
             return report_done(self.record, self.git, self.settings)
         end = agent_end.read(self.hints, self.control)
         self.publish(_unfinished(self.record, end))
-        delivery = Delivery(
-            self.settings,
-            self.record,
-            self.remote,
-            self.git,
-            self.work,
-            self.salvage,
-            lambda: give_up_at - self.monotonic(),
-        )
+        delivery = self._delivery(lambda: give_up_at - self.monotonic())
         pause = _FIRST_RETRY
         while True:
-            message = self._deliver(delivery, end)
+            message = delivery.deliver(end)
             if message.outcome is not Outcome.INFRASTRUCTURE or self.monotonic() + pause >= give_up_at:
                 return message
             self.publish(message)
@@ -137,16 +151,11 @@ class Keeper:
             wakeups.wait(pause)
             pause *= 2
 
-    def _deliver(self, delivery: Delivery, end: AgentEnd) -> TerminationMessage:
-        try:
-            return delivery.deliver(end)
-        except AttemptError as error:
-            return TerminationMessage(
-                error.outcome, error.reason, f"{end.text}; {error.message}", base=self.record.base
-            )
-        except GitError as error:
-            text = f"{end.text}; its work could not be written as git objects: {error}"
-            return TerminationMessage(Outcome.CONFIG_ERROR, "WorkNotSaved", text, base=self.record.base)
+    def _delivery(self, remaining: Callable[[], float]) -> Delivery:
+        branch = WorkBranch(self.settings, self.record, self.remote, self.git, remaining)
+        return Delivery(
+            self.settings, self.record, self.work, self.salvage, self._checkpoints, branch, remaining
+        )
 
 
 def _unfinished(record: CloneRecord, end: AgentEnd) -> TerminationMessage:

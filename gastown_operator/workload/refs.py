@@ -1,5 +1,6 @@
 """Names of the refs that keep a polecat's work safe on the remote."""
 
+import re
 from collections.abc import Iterable
 
 import attrs
@@ -27,10 +28,23 @@ class RecoveryRefs:
         """Holds the newest checkpoint of the work tree."""
         return f"{self.prefix}/wip/{self.key}/{self.round}"
 
+    def checkpoint_of(self, attempt: int) -> str:
+        """Holds the checkpoint of an attempt that found another, older one still writing to `checkpoint`."""
+        return f"{self.checkpoint}-{attempt}"
+
+    def late_checkpoint_of(self, attempt: int) -> str:
+        """Holds what an attempt still saved after a newer one had taken over; for people, no attempt resumes from it."""
+        return f"{self.checkpoint}-{attempt}-late"
+
     @property
     def patterns(self) -> tuple[str, str]:
         """What `git ls-remote` is asked for to see the refs of every round."""
         return f"{self.prefix}/wip/{self.key}/*", f"{self.prefix}/done/{self.key}/*"
+
+    @property
+    def own(self) -> tuple[str, str]:
+        """How the names of every round's refs start."""
+        return f"{self.prefix}/wip/{self.key}/", f"{self.prefix}/done/{self.key}/"
 
     @property
     def done(self) -> str:
@@ -50,6 +64,16 @@ def newest_checkpoint(refs: RecoveryRefs, names: Iterable[str]) -> str | None:
         earlier = attrs.evolve(refs, round=number)
         if earlier.done in known:
             return None
-        if earlier.checkpoint in known:
-            return earlier.checkpoint
+        found = _newest_of_round(earlier, known)
+        if found is not None:
+            return found
     return None
+
+
+def _newest_of_round(refs: RecoveryRefs, known: set[str]) -> str | None:
+    """The checkpoint of the highest attempt that has a ref of its own, else the round's."""
+    own = re.compile(re.escape(refs.checkpoint) + r"-([0-9]+)")
+    attempts = [int(match[1]) for match in map(own.fullmatch, known) if match]
+    if attempts:
+        return refs.checkpoint_of(max(attempts))
+    return refs.checkpoint if refs.checkpoint in known else None

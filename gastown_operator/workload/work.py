@@ -1,20 +1,41 @@
 """The agent's work as the keeper sees it: its newest commit, and what is not committed, as objects that can be pushed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import attrs
 
-from gastown_operator.workload.clone import CHECKPOINT_TRAILER
+from gastown_operator.workload.clone import CHECKPOINT_TRAILER, ORIGIN_TRAILER
 from gastown_operator.workload.clone_record import CloneRecord
 from gastown_operator.workload.errors import UnreadableRepositoryError
 from gastown_operator.workload.git import Git
 from gastown_operator.workload.journal import Journal
+from gastown_operator.workload.local_refs import Tip, local_tips, remote_tips
 from gastown_operator.workload.plain_files import read_head, read_ref
 from gastown_operator.workload.refs import branch_ref
 from gastown_operator.workload.remote import Remote
 from gastown_operator.workload.settings import Settings
 from gastown_operator.workload.snapshot import Snapshots
+
+#: A checkpoint has at most so many parents beside HEAD.
+_MAXIMUM_TIPS: Final = 16
+_MAXIMUM_CANDIDATES: Final = 256
+
+
+@attrs.frozen
+class Commits:
+    """What the agent committed.
+
+    Attributes:
+        head: the commit that HEAD is at, and that uncommitted changes are measured against.
+        delivered: newest commit of the work; another one than `head` only where the agent left its branch behind.
+        unreadable: whether the agent's repository could not be read, and `head` is what was last known.
+    """
+
+    head: str
+    delivered: str
+    unreadable: bool = False
 
 
 @attrs.frozen
@@ -53,41 +74,109 @@ class Work:
     remote: Remote
     journal: Journal
     _last_head: str = attrs.field(init=False)
+    _saved: tuple[str, ...] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Nothing newer than the start is known yet."""
         self._last_head = self.record.start
+        self._saved = tuple(self.record.saved)
 
-    def look(self) -> WorkState:
-        """The state now.
+    def commits(self) -> Commits:
+        """What the agent committed; needs nothing of the work tree.
 
         Raises:
-            GitError: objects cannot be written.
             AttemptError: the agent destroyed its objects and the remote cannot be asked for the start.
         """
-        head, delivered = self._commits()
-        taken = self.snapshots.take(head)
-        dirty = taken.tree != self.git.line("rev-parse", f"{head}^{{tree}}")
-        return WorkState(head, delivered, taken.tree, dirty, taken.left_out)
+        named, unreadable = self._named_commits()
+        head = named["HEAD"]
+        branch = named.get(self.settings.work_branch, "")
+        left_behind = branch not in ("", head, self.record.start) and self.descends(branch, head)
+        self._last_head = head
+        return Commits(head, branch if left_behind else head, unreadable)
 
-    def commit(self, state: WorkState, message: str) -> str:
-        """A commit of the work tree on top of HEAD; the agent's repository does not get it."""
-        identity = {
-            f"GIT_{role}_{field}": value
-            for role in ("AUTHOR", "COMMITTER")
-            for field, value in (
-                ("NAME", self.settings.committer_name),
-                ("EMAIL", self.settings.committer_email),
-            )
-        }
-        git = self.git.with_environment(identity, {})
-        return git.run("commit-tree", state.tree, "-p", state.head, stdin=message.encode()).decode().strip()
+    def look(self, commits: Commits | None = None) -> WorkState:
+        """The work tree now, against what is committed (by default: now).
+
+        Raises:
+            GitError, OSError: objects cannot be written, or the work tree cannot be read.
+        """
+        if commits is None:
+            commits = self.commits()
+        taken = self.snapshots.take(commits.head)
+        dirty = taken.tree != self.git.line("rev-parse", f"{commits.head}^{{tree}}")
+        return WorkState(commits.head, commits.delivered, taken.tree, dirty, taken.left_out)
+
+    def commit(self, state: WorkState, message: str, beside: Sequence[str] = ()) -> str:
+        """A commit of the work tree on top of HEAD, the same one for the same state; the agent's repository does not get it."""
+        parents = [part for parent in (state.head, *beside) for part in ("-p", parent)]
+        git = self.git.with_environment(self._identity(state.head), {})
+        return git.run("commit-tree", state.tree, *parents, stdin=message.encode()).decode().strip()
 
     def checkpoint_commit(self, state: WorkState) -> str:
-        """The commit that the checkpoint ref should hold: HEAD itself when nothing is uncommitted."""
-        if not state.dirty:
+        """The commit that the checkpoint ref should hold: the newest one when nothing is uncommitted, and nothing beside it."""
+        first = state if state.dirty else self._clean(state)
+        tips = self.elsewhere(first.head)
+        beside = [tip.commit for tip in tips if tip.commit != first.head]
+        if not beside and not state.dirty:
             return state.delivered
-        return self.commit(state, f"Checkpoint of {self.settings.polecat}\n\n{CHECKPOINT_TRAILER}\n")
+        self._saved = tuple(dict.fromkeys([*beside, *self._saved]))[:_MAXIMUM_TIPS]
+        trailers = f"{CHECKPOINT_TRAILER}\n{ORIGIN_TRAILER} {self.record.work_begins}\n"
+        return self.commit(first, f"Checkpoint of {self.settings.polecat}\n\n{trailers}", beside)
+
+    def elsewhere(self, head: str, *, saved: bool = True) -> list[Tip]:
+        """What `head` and the server's branches do not have: other branches, the stash, worktrees, and what was saved once.
+
+        Args:
+            head: commit that is kept anyway.
+            saved: whether commits count that only an earlier checkpoint has.
+        """
+        git_directory = self.repository / ".git"
+        self._saved = tuple(dict.fromkeys([self._last_head, *self._saved]))[:_MAXIMUM_TIPS]
+        tips = [
+            *local_tips(git_directory),
+            *(Tip("an earlier checkpoint", it) for it in self._saved if saved),
+        ]
+        tips = self._existing(tips[:_MAXIMUM_CANDIDATES])
+        known = [head, self.record.base, self.record.start, *remote_tips(git_directory)]
+        wanted = "\n".join([*(tip.commit for tip in tips), *(f"^{it}" for it in known)])
+        status, output, _ = self.git.attempt(
+            "rev-list", "--ignore-missing", "--stdin", stdin=wanted.encode() + b"\n"
+        )
+        fresh = set(output.decode("ascii").split()) if status == 0 else set()
+        return self._independent([tip for tip in tips if tip.commit in fresh][:_MAXIMUM_TIPS])
+
+    def _independent(self, tips: list[Tip]) -> list[Tip]:
+        """Without those that others contain."""
+        if len(tips) < 2:
+            return tips
+        status, output, _ = self.git.attempt("merge-base", "--independent", *(tip.commit for tip in tips))
+        kept = set(output.decode("ascii").split()) if status == 0 else {tip.commit for tip in tips}
+        first = {tip.commit: tip for tip in reversed(tips)}
+        return [first[commit] for commit in dict.fromkeys(tip.commit for tip in tips) if commit in kept]
+
+    def _existing(self, tips: list[Tip]) -> list[Tip]:
+        wanted = "".join(f"{tip.commit}^{{tree}}\n" for tip in tips)
+        status, output, _ = self.git.attempt("cat-file", "--batch-check=%(objecttype)", stdin=wanted.encode())
+        found = output.decode("utf-8", "replace").splitlines() if status == 0 else []
+        return [tip for tip, kind in zip(tips, found, strict=False) if kind == "tree"]
+
+    def _clean(self, state: WorkState) -> WorkState:
+        tree = self.git.line("rev-parse", f"{state.delivered}^{{tree}}")
+        return WorkState(state.delivered, state.delivered, tree, dirty=False, left_out=state.left_out)
+
+    def _identity(self, parent: str) -> dict[str, str]:
+        """Who and when: never before the parent, and the same at every try, so that a push can be repeated."""
+        date = max(int(self.record.cloned_at), int(self.git.line("show", "-s", "--format=%ct", parent)))
+        values = {
+            "NAME": self.settings.committer_name,
+            "EMAIL": self.settings.committer_email,
+            "DATE": f"@{date} +0000",
+        }
+        return {
+            f"GIT_{role}_{field}": value
+            for role in ("AUTHOR", "COMMITTER")
+            for field, value in values.items()
+        }
 
     def count(self, head: str) -> int:
         """How many commits `head` has beyond the base."""
@@ -97,41 +186,35 @@ class Work:
         """Whether `head` contains `from_commit`."""
         return self.git.attempt("merge-base", "--is-ancestor", from_commit, head)[0] == 0
 
-    def _commits(self) -> tuple[str, str]:
-        """HEAD, and the newest commit of the work: the work branch, where HEAD was moved to something older."""
-        commits = self._named_commits()
-        head = commits["HEAD"]
-        branch = commits.get(self.settings.work_branch, "")
-        left_behind = branch not in ("", head, self.record.start) and self.descends(branch, head)
-        self._last_head = head
-        return head, branch if left_behind else head
-
-    def _named_commits(self) -> Mapping[str, str]:
+    def _named_commits(self) -> tuple[Mapping[str, str], bool]:
+        """HEAD and the work branch, and whether the agent's repository was unreadable."""
         names: dict[str, str] = {}
         git_directory = self.repository / ".git"
+        unreadable = False
         try:
             names["HEAD"] = read_head(git_directory).commit
             names[self.settings.work_branch] = (
                 read_ref(git_directory, branch_ref(self.settings.work_branch)) or ""
             )
-        except UnreadableRepositoryError as error:
+        except (UnreadableRepositoryError, OSError) as error:
+            unreadable = True
             self.journal(
                 "the agent's repository cannot be read; its last known commit is used", cause=str(error)
             )
         found = {name: commit for name, commit in names.items() if commit and self._exists(commit)}
         if "HEAD" not in found:
+            unreadable = True
             found["HEAD"] = self._last_known()
-        return found
+        return found, unreadable
 
     def _last_known(self) -> str:
-        if self._exists(self._last_head):
-            return self._last_head
-        if not self._exists(self.record.start):
-            self.journal("the agent removed git objects; fetching the start again", start=self.record.start)
+        if not self._exists(self._last_head):
+            self.journal("the agent removed git objects; fetching what the server has", head=self._last_head)
             self.remote.fetch(self.git, ["+refs/heads/*:refs/keeper/*"])
             checkpoints = self.settings.refs.patterns[0]
             self.remote.fetch(self.git, [f"+{checkpoints}:refs/keeper-checkpoints/*"])
-        return self.record.start if self._exists(self.record.start) else self.record.base
+        known = (self._last_head, self.record.start)
+        return next((commit for commit in known if self._exists(commit)), self.record.base)
 
     def _exists(self, commit: str) -> bool:
         # The tree is asked for too: a commit alone proves nothing when objects were deleted.
