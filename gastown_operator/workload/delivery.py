@@ -65,8 +65,12 @@ class Delivery:
             self._commits = self.work.commits()
         try:
             state = self._state(self._commits)
+        except BranchRefusedError as error:
+            return self._rejected(end, self._commits.delivered, self._commits.delivered, error)
+        except TimeoutError:
+            return self._commits_only(end, self._commits, "could not be read in time")
         except (GitError, OSError) as error:
-            return self._commits_only(end, self._commits, "LeftoversNotSaved", f"could not be saved: {error}")
+            return self._commits_only(end, self._commits, f"could not be saved: {error}")
         message = self._succeeded(end, state) if end.succeeded else self._failed(end, state)
         return _say_left_out(message, state)
 
@@ -87,12 +91,15 @@ class Delivery:
         if commits.delivered != self.record.start and self.work.count(commits.delivered):
             self.branch.put(commits.delivered, {})
 
-    def _commits_only(self, end: AgentEnd, commits: Commits, reason: str, cause: str) -> TerminationMessage:
-        self._put_commits(commits)
+    def _commits_only(self, end: AgentEnd, commits: Commits, cause: str) -> TerminationMessage:
+        try:
+            self._put_commits(commits)
+        except BranchRefusedError as error:
+            return self._rejected(end, commits.delivered, commits.delivered, error)
         where = f"its commits are on {self.branch.name}, but " if self.branch.name else ""
         text = f"{end.text}; {where}what was not committed {cause}"
         if end.succeeded:
-            return self._reached(Outcome.CONFIG_ERROR, reason, text)
+            return self._reached(Outcome.CONFIG_ERROR, "LeftoversNotSaved", text)
         return self._reached(end.outcome, end.reason, text)
 
     def _succeeded(self, end: AgentEnd, state: WorkState) -> TerminationMessage:
@@ -111,7 +118,7 @@ class Delivery:
                 self._put_commits(Commits(state.head, state.delivered))
             self.branch.put(head, {self.settings.refs.done: head})
         except BranchRefusedError as error:
-            return self._rejected(end, state, head, error)
+            return self._rejected(end, state.delivered, head, error)
         text = end.text
         if tips:
             kept = "could not be saved" if refused else f"is kept under {self.checkpoints.ref}"
@@ -140,7 +147,7 @@ class Delivery:
             if self.work.count(state.delivered):
                 self.branch.put(state.delivered, {})
         except BranchRefusedError as error:
-            return self._rejected(end, state, checkpoint, error)
+            return self._rejected(end, state.delivered, checkpoint, error)
         message = attrs.evolve(
             self._reached(end.outcome, end.reason, end.text),
             head=state.delivered,
@@ -201,13 +208,13 @@ class Delivery:
         )
 
     def _rejected(
-        self, end: AgentEnd, state: WorkState, commit: str, error: BranchRefusedError
+        self, end: AgentEnd, delivered: str, commit: str, error: BranchRefusedError
     ) -> TerminationMessage:
         """The server refuses the branch; the checkpoint ref may still be allowed, so that nothing is lost."""
         refused = self._refused(commit)
         where = f"is kept under {self.checkpoints.ref}"
         if refused is not None:
-            salvaged = self._salvaged(commit, state.delivered)
+            salvaged = self._salvaged(commit, delivered)
             where = f"{salvaged}, since {self.checkpoints.ref} was refused too"
         if self.branch.name:
             text = f"{end.text}; its commits are on {self.branch.name}, but what was not committed {where}: {error.message}"

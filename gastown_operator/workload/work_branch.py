@@ -97,10 +97,11 @@ class WorkBranch:
         return None if result.accepted else result
 
     def _names(self, head: str) -> list[str]:
-        work, round_number, key = self.settings.work_branch, self.settings.refs.round, self.settings.refs.key
+        work, round_number = self.settings.work_branch, self.settings.refs.round
+        own = self.settings.refs.key.rpartition("/")[2]  # the key begins with the namespace
         beside = [
             f"{work}-{round_number}",
-            f"{work}-{round_number}-{key[:4]}",
+            f"{work}-{round_number}-{own[:4]}",
             f"{work}-{round_number}-{head[:8]}",
         ]
         tip = self.record.branch_tip

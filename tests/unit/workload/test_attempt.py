@@ -8,6 +8,7 @@ import pytest
 
 from gastown_operator.workload.errors import AttemptError
 from gastown_operator.workload.message import Outcome
+from gastown_operator.workload.refs import RecoveryRefs
 from tests.unit.workload.attempts import Attempts, RemoteRepository, git
 
 WORK = "refs/heads/polecat/toast"
@@ -190,6 +191,18 @@ def test_a_branch_that_somebody_moved_meanwhile_is_left_alone(
     assert refs[WORK + "-1"] == head
     assert (message.outcome, message.branch, message.pushed) == (Outcome.SUCCEEDED, "polecat/toast-1", True)
     assert "moved by somebody else" in message.message
+
+
+def test_names_beside_the_branch_are_told_apart_by_the_polecat_and_not_by_its_namespace(
+    attempts: Attempts, remote_repository: RemoteRepository
+) -> None:
+    attempt = attempts(refs=RecoveryRefs("refs/gastown", "ops/0b7c2f2e-aaaa", 1))
+    attempt.clone()
+    attempt.agent({"ours.txt": "ours\n"}, "Ours")
+    for branch in ("polecat/toast", "polecat/toast-1"):
+        remote_repository.commit(branch, {f"{branch[-1]}.txt": "theirs\n"}, "Theirs")
+
+    assert attempt.end(0).branch == "polecat/toast-1-0b7c"
 
 
 def test_an_agent_that_rewrote_a_continued_branch_does_not_overwrite_it(

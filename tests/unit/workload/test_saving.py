@@ -60,6 +60,26 @@ def test_leftovers_that_cannot_be_read_cost_no_commit(
     assert DONE not in remote_repository.refs()
 
 
+def test_commits_are_kept_where_neither_the_branch_is_taken_nor_the_leftovers_can_be_read(
+    attempts: Attempts, remote_repository: RemoteRepository
+) -> None:
+    remote_repository.hook("update", 'case "$1" in refs/heads/*) echo closed >&2; exit 1;; esac')
+    attempt = attempts()
+    attempt.clone()
+    head = attempt.agent({"a.txt": "a\n"}, "Work")
+    keeper = attempt.keeper()
+    (attempt.root / "scratch").rmdir()
+    (attempt.root / "scratch").write_text("no directory\n")
+    (attempt.repository / "b.txt").write_text("b\n")
+    (attempt.hints / "exit").write_text("code=0 stopped=no\n")
+
+    with Ended(()) as wakeups:
+        message = keeper.run(wakeups)
+
+    assert (message.reason, message.pushed, message.checkpoint) == ("PushRejected", False, head)
+    assert remote_repository.refs()[CHECKPOINT] == head
+
+
 class Ended(Wakeups):
     """The container is told to end."""
 
