@@ -43,11 +43,11 @@ KINDS: Final[tuple[Kind, ...]] = (
         Rig,
         (
             _PHASE,
+            _READY_REASON,
             Column("Polecats", ".status.polecatCount", "integer"),
             Column("Convoys", ".status.activeConvoys", "integer"),
             _AGE,
             Column("URL", ".spec.gitURL", wide=True),
-            _READY_REASON,
         ),
     ),
     Kind(

@@ -375,7 +375,7 @@ def test_kubectl_get_polecats_shows_what_people_ask_for(client: Client, namespac
 @pytest.mark.parametrize(
     ("resource", "expected"),
     [
-        (RIG, ["Name", "Phase", "Polecats", "Convoys", "Age"]),
+        (RIG, ["Name", "Phase", "Reason", "Polecats", "Convoys", "Age"]),
         (CONVOY, ["Name", "Phase", "Progress", "Age"]),
         (WITNESS, ["Name", "Rig", "Phase", "Running", "Stuck", "Age"]),
         (REFINERY, ["Name", "Rig", "Phase", "Queue", "Current", "Age"]),
