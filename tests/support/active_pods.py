@@ -29,6 +29,8 @@ class ActivePods:
     _most: dict[str, int] = field(init=False, factory=lambda: defaultdict(int))
     _connection: HTTPConnection = field(init=False)
     _thread: threading.Thread = field(init=False)
+    _version: str = field(init=False, default="")
+    _leaving: threading.Event = field(init=False, factory=threading.Event)
     _ended: str = field(init=False, default="")
 
     def most(self, rig: str) -> int:
@@ -41,18 +43,12 @@ class ActivePods:
         return len(self._active[rig])
 
     def __enter__(self) -> Self:
-        selected = {"labelSelector": SELECTOR}
-        listed = self.cluster.client.request("GET", f"{POD.path()}?{urlencode(selected)}").object()
+        selected = urlencode({"labelSelector": SELECTOR})
+        listed = self.cluster.client.request("GET", f"{POD.path()}?{selected}").object()
         for pod in listed["items"]:
             self._note("ADDED", pod)
-        query = {
-            **selected,
-            "watch": "true",
-            "resourceVersion": listed["metadata"]["resourceVersion"],
-            "timeoutSeconds": str(WATCH_SECONDS),
-        }
-        self._connection = HTTPConnection("127.0.0.1", self.cluster.client.port)
-        self._connection.request("GET", f"{POD.path()}?{urlencode(query)}")
+        self._version = listed["metadata"]["resourceVersion"]
+        self._connect()
         self._thread = threading.Thread(target=self._follow, name="active pods", daemon=True)
         self._thread.start()
         return self
@@ -60,23 +56,38 @@ class ActivePods:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._leaving.set()
         connected = self._connection.sock
         if connected is not None:
             connected.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         self._connection.close()
 
+    def _connect(self) -> None:
+        query = {
+            "labelSelector": SELECTOR,
+            "watch": "true",
+            "resourceVersion": self._version,
+            "timeoutSeconds": str(WATCH_SECONDS),
+        }
+        self._connection = HTTPConnection("127.0.0.1", self.cluster.client.port)
+        self._connection.request("GET", f"{POD.path()}?{urlencode(query)}")
+
     def _follow(self) -> None:
+        """A server that is busy ends watches that it cannot serve; from the last version on, nothing is missed."""
         try:
-            with self._connection.getresponse() as answer:
-                for line in answer:
-                    event = json.loads(line)
-                    self._note(event["type"], event["object"])
+            while not self._leaving.is_set():
+                with self._connection.getresponse() as answer:
+                    for line in answer:
+                        event = json.loads(line)
+                        self._note(event["type"], event["object"])
+                        self._version = event["object"]["metadata"]["resourceVersion"]
+                if not self._leaving.is_set():
+                    self._connection.close()
+                    self._connect()
         except (OSError, HTTPException, ValueError, KeyError) as error:
-            # `__exit__` ends it like that; when a test did not, `most` says so.
+            # `__exit__` ends it like that; when a test did not, `most` says so. An expired version has no annotations.
             self._ended = repr(error)
-        else:
-            self._ended = "the server closed it"
 
     def _note(self, kind: str, pod: JSON) -> None:
         rig = pod["metadata"]["annotations"][labels.RIG]
