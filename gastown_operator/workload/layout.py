@@ -10,14 +10,9 @@ REPOSITORY = WORKSPACE / "repo"
 CONTROL = Path("/gastown/control")
 PROMPT = CONTROL / "prompt.md"
 AGENT_WRAPPER = CONTROL / "agent-wrapper"
-#: Exists when a stop was asked for; its text is the cause (`deadline`).
-STOP_REQUEST = CONTROL / "stop"
-#: Exists when clone found this round's done ref: the agent must not run again.
-FINISHED = CONTROL / "finished"
 
 #: Written by the agent's container, so it is a hint and never evidence.
 HINTS = Path("/gastown/hints")
-EXIT_REPORT = HINTS / "exit"
 #: A FIFO that the wrapper holds open, where sidecars are ordinary containers.
 ALIVE = HINTS / "alive"
 

@@ -5,9 +5,6 @@ from collections.abc import Iterable
 
 import attrs
 
-#: `git check-ref-format` forbids the rest; recovery keys are checked by `api.names`.
-DEFAULT_PREFIX = "refs/gastown"
-
 
 @attrs.frozen
 class RecoveryRefs:

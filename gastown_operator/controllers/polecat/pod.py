@@ -12,6 +12,7 @@ from gastown_operator.controllers.polecat.prompt import prompt, title
 from gastown_operator.controllers.polecat.recovery import recovery_key
 from gastown_operator.controllers.polecat.resolve import Resolved
 from gastown_operator.controllers.settings import OperatorSettings
+from gastown_operator.runtime.helpers import controller_reference
 from gastown_operator.workload import layout
 from gastown_operator.workload.clone import CLONE_TIMEOUT
 from gastown_operator.workload.refs import RecoveryRefs
@@ -104,16 +105,7 @@ def _metadata(polecat: Polecat, resolved: Resolved) -> JSON:
             labels.BRANCH: resolved.work_branch,
             **({labels.MODEL: resolved.launch.model} if resolved.launch.model else {}),
         },
-        "ownerReferences": [
-            {
-                "apiVersion": POLECAT.api_version,
-                "kind": POLECAT.kind,
-                "name": polecat.metadata.name,
-                "uid": polecat.metadata.uid,
-                "controller": True,
-                "blockOwnerDeletion": False,
-            }
-        ],
+        "ownerReferences": [controller_reference(POLECAT, polecat.metadata, block_deletion=False)],
     }
 
 

@@ -15,6 +15,7 @@ from gastown_operator.api.rig import RIG, Rig, RigPhase, RigStatus
 from gastown_operator.api.validation import rig_problems
 from gastown_operator.api.witness import WITNESS
 from gastown_operator.controllers.rig.observe import Child, Observed
+from gastown_operator.runtime.helpers import controller_reference
 from gastown_operator.runtime.objects import Resource
 from gastown_operator.runtime.plan import Action, Create, EventNote, Plan
 
@@ -120,14 +121,6 @@ def _children(observed: Observed) -> tuple[Action, ...]:
 
 
 def _child(rig: Rig, resource: Resource[Any], suffix: str) -> Create:
-    owner = {
-        "apiVersion": RIG.api_version,
-        "kind": RIG.kind,
-        "name": rig.metadata.name,
-        "uid": rig.metadata.uid,
-        "controller": True,
-        "blockOwnerDeletion": False,
-    }
     metadata = {
         "name": f"{rig.metadata.name}-{suffix}",
         "namespace": rig.spec.work_namespace,
@@ -137,7 +130,7 @@ def _child(rig: Rig, resource: Resource[Any], suffix: str) -> Create:
             labels.MANAGED_BY: labels.OPERATOR,
         },
         "annotations": {labels.RIG: rig.metadata.name},
-        "ownerReferences": [owner],
+        "ownerReferences": [controller_reference(RIG, rig.metadata, block_deletion=False)],
     }
     body = {
         "apiVersion": resource.api_version,
