@@ -14,12 +14,14 @@ from gastown_operator.controllers.rig import reconciler as rig
 from gastown_operator.controllers.settings import WORKLOAD_USER, OperatorSettings
 from gastown_operator.runtime.clock import SystemClock
 from gastown_operator.runtime.configuration import load_connection
-from gastown_operator.runtime.errors import ConfigurationError
+from gastown_operator.runtime.errors import ConfigurationError, LeadershipLost
+from gastown_operator.runtime.lease import LeaseOptions
 from gastown_operator.runtime.logs import configure_logging
 from gastown_operator.runtime.manager import Manager, Options
 from gastown_operator.runtime.server import Address
 
 FIELD_OWNER = "gastown"
+LEASE_NAME = "gastown-operator"
 logger = logging.getLogger(__name__)
 
 
@@ -61,9 +63,49 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--health-probe-bind-address", default=":8081", help='where /healthz and /readyz are; "0" for nowhere'
     )
+    _add_election(parser)
     parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"], default="info")
     parser.add_argument("--version", action="version", version=__version__)
     return parser
+
+
+def _add_election(parser: argparse.ArgumentParser) -> None:
+    """Add the options of leader election, named as in controller-runtime's projects."""
+    parser.add_argument(
+        "--leader-elect",
+        action="store_true",
+        help="act only while holding a Lease, so that several replicas can run (default: always act)",
+    )
+    parser.add_argument(
+        "--leader-election-namespace",
+        default="",
+        metavar="NAMESPACE",
+        help="where the Lease is (default: the operator's own namespace)",
+    )
+    for name, seconds, what in (
+        ("lease-duration", 15.0, "others wait this long after the leader's last renewal"),
+        ("renew-deadline", 10.0, "the leader stops acting this long after its last renewal"),
+        ("retry-period", 2.0, "time between renewals"),
+    ):
+        parser.add_argument(
+            f"--leader-election-{name}",
+            type=float,
+            default=seconds,
+            metavar="SECONDS",
+            help=f"{what} (default: {seconds:g})",
+        )
+
+
+def _lease(arguments: argparse.Namespace, namespace: str) -> LeaseOptions | None:
+    if not arguments.leader_elect:
+        return None
+    return LeaseOptions(
+        name=LEASE_NAME,
+        namespace=arguments.leader_election_namespace or namespace,
+        duration=arguments.leader_election_lease_duration,
+        renew_deadline=arguments.leader_election_renew_deadline,
+        retry_period=arguments.leader_election_retry_period,
+    )
 
 
 def _settings(arguments: argparse.Namespace) -> OperatorSettings:
@@ -81,16 +123,19 @@ async def run(arguments: argparse.Namespace) -> None:
 
     Raises:
         ConfigurationError: the cluster's configuration, or an address, cannot be used.
+        LeadershipLost: another replica may act from now on.
     """
     clock = SystemClock()
+    connection = await load_connection(clock=clock)
     options = Options(
         name=FIELD_OWNER,
         user_agent=f"gastown-operator/{__version__}",
         namespaces=tuple(name for name in arguments.namespaces.split(",") if name),
         metrics_address=Address.parse(arguments.metrics_bind_address),
         health_address=Address.parse(arguments.health_probe_bind_address),
+        lease=_lease(arguments, connection.namespace),
     )
-    manager = Manager(await load_connection(clock=clock), options, clock)
+    manager = Manager(connection, options, clock)
     admission = polecat.register(manager, _settings(arguments), clock)
     rig.register(manager, clock)
     manager.registry.register(PolecatCollector(admission))
@@ -99,12 +144,12 @@ async def run(arguments: argparse.Namespace) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status of the program: 0 after an orderly stop, 1 when it could not start."""
+    """Exit status of the program: 0 after an orderly stop, 1 when it could not start, or another replica took over."""
     arguments = _parser().parse_args(argv)
     configure_logging(arguments.log_level)
     try:
         anyio.run(run, arguments)
-    except ConfigurationError as error:
+    except (ConfigurationError, LeadershipLost) as error:
         print(f"gastown-operator: {error}", file=sys.stderr)  # noqa: T201 - one line for whoever started it
         return 1
     return 0

@@ -19,6 +19,10 @@ class ConfigurationError(RuntimeFailure):
     """There is no usable connection to a cluster: bad kubeconfig, missing files, bad certificates."""
 
 
+class LeadershipLost(RuntimeFailure):
+    """Another process may act from now on, so this one must end."""
+
+
 class TerminalError(RuntimeFailure):
     """Raised by a reconciler: trying again is useless until a watched object changes."""
 
@@ -150,6 +154,12 @@ class ConnectionFailed(ApiError):
 
 class RequestTimeout(ConnectionFailed):
     """No answer within the client's own deadline; a write may have happened."""
+
+
+class NotLeader(ApiError):
+    """A write was not sent: this process does not hold the lease at this moment. It happens nowhere, or elsewhere."""
+
+    retryable = True
 
 
 _BY_REASON: Mapping[str, type[ApiError]] = {

@@ -74,6 +74,7 @@ class EventRecorder:
     _instance: str = field(factory=lambda: socket.gethostname()[:128])
     _waiting: deque[_Occurrence] = field(factory=deque)
     _arrived: anyio.Event = field(factory=anyio.Event)
+    _writing: anyio.Lock = field(factory=anyio.Lock)
     _series: "OrderedDict[_Identity, _Series]" = field(factory=OrderedDict)
     _buckets: "OrderedDict[str, _Bucket]" = field(factory=OrderedDict)
 
@@ -93,9 +94,10 @@ class EventRecorder:
             await self.flush()
 
     async def flush(self) -> None:
-        """Write everything that waits."""
-        while self._waiting:
-            await self._write(self._waiting.popleft())
+        """Write everything that waits, and let the write that is under way end."""
+        async with self._writing:
+            while self._waiting:
+                await self._write(self._waiting.popleft())
 
     async def _write(self, occurrence: _Occurrence) -> None:
         now = self._clock.monotonic()

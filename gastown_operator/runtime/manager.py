@@ -1,11 +1,6 @@
-"""Wires the runtime together and owns its life: what starts before what, and how it stops.
-
-Start: servers, caches, (lease), controllers; no controller runs before every cache is complete. Stop: the reverse, within
-`GRACE` seconds; a second signal stops at once.
-"""
+"""Wires the runtime together: what controllers register, and the process that they run in (`lifecycle` is its life)."""
 
 import logging
-import signal
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from random import Random
@@ -23,6 +18,8 @@ from gastown_operator.runtime.events import EventRecorder
 from gastown_operator.runtime.execution import Executor, regarding_raw
 from gastown_operator.runtime.gate import WriteGate
 from gastown_operator.runtime.health import Checks
+from gastown_operator.runtime.lease import Elector, LeaseOptions
+from gastown_operator.runtime.lifecycle import Lifecycle
 from gastown_operator.runtime.metrics import Metrics
 from gastown_operator.runtime.objects import Object, Raw, Resource
 from gastown_operator.runtime.plan import EventNote
@@ -30,17 +27,13 @@ from gastown_operator.runtime.queue import LOW_PRIORITY, Request, WorkQueue
 from gastown_operator.runtime.reflector import Reflector, Selection
 from gastown_operator.runtime.server import Address, health_application, metrics_application, serve
 from gastown_operator.runtime.store import Event, EventType, IndexFunction, Store
-from gastown_operator.runtime.transport import Transport
-from gastown_operator.runtime.vitals import Vitals, collection_paused
+from gastown_operator.runtime.transport import TIMEOUTS, Transport
+from gastown_operator.runtime.vitals import Vitals
 from gastown_operator.runtime.worker import ControllerWorkers
 
 T = TypeVar("T", bound=Object)
 
 logger = logging.getLogger(__name__)
-
-GRACE = 30.0  # seconds for reconciles to end; keep terminationGracePeriodSeconds above it
-FLUSH_LIMIT = 5.0  # seconds for events that still wait
-PAUSE_LIMIT = 60.0  # seconds without garbage collection, should the caches take longer to fill
 
 
 @frozen
@@ -48,7 +41,7 @@ class Options:
     """How a manager runs.
 
     `name` is the process in User-Agent, Events and field managers (`<name>-<controller>`). `namespaces` to watch: none means
-    all of them. An address of None is not served.
+    all of them. An address of None is not served. `lease`: only the process that holds it acts; None: this process always does.
     """
 
     name: str
@@ -56,6 +49,7 @@ class Options:
     namespaces: tuple[str, ...] = ()
     metrics_address: Address | None = None
     health_address: Address | None = None
+    lease: LeaseOptions | None = None
 
 
 @define(eq=False, repr=False)
@@ -75,20 +69,23 @@ class Manager:
     gate: WriteGate = field(init=False)
     queue: WorkQueue = field(init=False)
     ports: list[int] = field(factory=list, init=False)
+    elector: Elector | None = field(init=False)
     _requests: Transport = field(init=False)
     _watches: Transport = field(init=False)
+    _transports: list[Transport] = field(factory=list, init=False)
     _stores: dict[Resource[Any], Store[Any]] = field(factory=dict, init=False)
     _selections: dict[Resource[Any], Selection] = field(factory=dict, init=False)
     _reflectors: list[Reflector[Any]] = field(factory=list, init=False)
     _workers: list[ControllerWorkers] = field(factory=list, init=False)
-    _stopping: anyio.Event = field(factory=anyio.Event, init=False)
+    _stop: anyio.Event = field(factory=anyio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
         """Build what needs no running event loop."""
         self.metrics = Metrics(self.registry)
-        agent = self._options.user_agent or self._options.name
-        self._requests = Transport(self._connection, self.metrics, agent)
-        self._watches = Transport(self._connection, self.metrics, f"{agent} (watch)", pool_size=0)
+        self.elector = self._elector()
+        fence = {"may_write": self.elector.may_write} if self.elector is not None else {}
+        self._requests = self._transport("", **fence)
+        self._watches = self._transport(" (watch)", pool_size=0)
         self.client = Client(self._requests, self._clock, random=self._random)
         self.recorder = EventRecorder(
             self.client, self._clock, self.metrics, self._options.name, self._random
@@ -140,76 +137,36 @@ class Manager:
     @property
     def stopping(self) -> bool:
         """Whether an orderly stop has begun."""
-        return self._stopping.is_set()
+        return self._stop.is_set()
 
     def stop(self) -> None:
         """Begin an orderly stop; `run` returns when it is done."""
-        self._stopping.set()
+        self._stop.set()
 
     async def close(self) -> None:
         """Close the connections; `run` does so at its end."""
-        await self._requests.close()
-        await self._watches.close()
+        for transport in self._transports:
+            await transport.close()
 
     async def run(self) -> None:
-        """Run until SIGTERM, SIGINT or `stop`. Raises ConfigurationError if an address is taken."""
+        """Run until SIGTERM, SIGINT or `stop`.
+
+        Raises ConfigurationError if an address is taken, LeadershipLost if another process may act from now on.
+        """
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.close)
             await self._serve(stack)
-            async with anyio.create_task_group() as caches:
-                caches.start_soon(self._obey_signals, caches.cancel_scope)
-                caches.start_soon(Vitals.on(self.registry, self._clock).run)
-                caches.start_soon(self.recorder.run)
-                for reflector in self._reflectors:
-                    caches.start_soon(reflector.run)
-                await self._until_stopped(self._run_controllers)
-                with self._clock.deadline(FLUSH_LIMIT):
-                    await self.recorder.flush()
-                caches.cancel_scope.cancel()
-
-    async def _run_controllers(self) -> None:
-        await self._sync()
-        async with anyio.create_task_group() as controllers:
-            controllers.start_soon(self.queue.run)
-            for workers in self._workers:
-                controllers.start_soon(workers.run)
-
-    async def _sync(self) -> None:
-        """Return when every cache is complete."""
-        started = self._clock.monotonic()
-        with collection_paused(), self._clock.deadline(PAUSE_LIMIT):
-            await self._synced()
-        await self._synced()
-        logger.info("caches are complete after %.1f s", self._clock.monotonic() - started)
-
-    async def _synced(self) -> None:
-        for reflector in self._reflectors:
-            await reflector.synced.wait()
-
-    async def _until_stopped(self, part: Callable[[], Any]) -> None:
-        """Run a part of the process; when asked to stop, let its reconciles end within the grace."""
-        async with anyio.create_task_group() as running:
-
-            async def complete() -> None:
-                await part()
-                self._stopping.set()
-
-            running.start_soon(complete)
-            await self._stopping.wait()
-            self.queue.shut_down()
-            with self._clock.deadline(GRACE):
-                await self.queue.drained()
-            running.cancel_scope.cancel()
-
-    async def _obey_signals(self, everything: anyio.CancelScope) -> None:
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            async for number in signals:
-                if self._stopping.is_set():
-                    logger.warning("second signal, stopping at once")
-                    everything.cancel()
-                    return
-                logger.info("%s, stopping", signal.Signals(number).name)
-                self.stop()
+            vitals = Vitals.on(self.registry, self._clock)
+            await Lifecycle(
+                self._reflectors,
+                self._workers,
+                self.queue,
+                self.recorder,
+                self.elector,
+                vitals,
+                self._clock,
+                self._stop,
+            ).run()
 
     async def _serve(self, stack: AsyncExitStack) -> None:
         for application, address in (
@@ -218,6 +175,22 @@ class Manager:
         ):
             if address is not None:
                 self.ports.append(await stack.enter_async_context(serve(application, address)))
+
+    def _transport(self, suffix: str, **settings: Any) -> Transport:
+        agent = self._options.user_agent or self._options.name
+        made = Transport(self._connection, self.metrics, agent + suffix, **settings)
+        self._transports.append(made)
+        return made
+
+    def _elector(self) -> Elector | None:
+        """Return this process's part in the election: on connections of its own, and without repeated calls."""
+        lease = self._options.lease
+        if lease is None:
+            return None
+        calls = self._transport(" (leader-election)", timeouts=dict.fromkeys(TIMEOUTS, lease.call_timeout))
+        client = Client(calls, self._clock, RetryPolicy(attempts=1), self._random)
+        metrics = self.metrics.election(lease.name)
+        return Elector(lease, client, calls, self._clock, self._random, metrics)
 
     def _add_store(self, resource: Resource[T], selection: Selection) -> None:
         store = Store(resource)

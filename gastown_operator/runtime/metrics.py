@@ -55,7 +55,7 @@ _REQUEST_BUCKETS = (
 )  # client-go rest client
 _RESULTS = ("success", "error", "requeue", "requeue_after")
 _RESTART_REASONS = ("closed", "error", "idle", "deadline", "expired")
-_RELIST_REASONS = ("initial", "expired", "ahead")
+_RELIST_REASONS = ("initial", "expired", "ahead", "election")
 
 
 @frozen
@@ -100,6 +100,14 @@ class WriteMetrics:
 
     issued: Counter
     elided: Counter
+
+
+@frozen
+class ElectionMetrics:
+    """Whether this process leads, and how often a renewal was not straightforward."""
+
+    leading: Gauge
+    slow_path: Counter
 
 
 class LaneReading(Protocol):
@@ -191,6 +199,22 @@ class Metrics:
     def informer(self, resource: str) -> InformerMetrics:
         """Create the series of a cached kind."""
         return self._informers.of(resource)
+
+    def election(self, lease: str) -> ElectionMetrics:
+        """Create the series of an election."""
+        leading = Gauge(
+            "leader_election_master_status",
+            "1 while this process holds the lease, else 0",
+            ("name",),
+            registry=self.registry,
+        )
+        slow_path = Counter(
+            "leader_election_slowpath",
+            "Renewals that had to read the lease first",
+            ("name",),
+            registry=self.registry,
+        )
+        return ElectionMetrics(leading.labels(lease), slow_path.labels(lease))
 
     def watch_lane(self, controller: str, read: Callable[[], LaneReading]) -> None:
         """Export the depth and age gauges of a lane."""

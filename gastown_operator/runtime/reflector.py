@@ -134,6 +134,8 @@ class Reflector(Generic[T]):
     _streaming_failures: int = 0
     _bookmarked: bool = False
     _malformed: dict[ObjectKey, str] = field(factory=dict)
+    _attempt: anyio.CancelScope | None = None
+    _refreshes: list[anyio.Event] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
         """Give the backoff its sources."""
@@ -151,16 +153,30 @@ class Reflector(Generic[T]):
     async def run(self) -> None:
         """Follow the server for good; ends only by cancellation."""
         while True:
-            opened = self._clock.monotonic()
-            try:
-                await self._follow()
-            except _WatchClosed:
-                await self._closed(self._clock.monotonic() - opened)
-            except _WatchSilent as silence:
-                self._metrics.restarts[str(silence)].inc()
-                await self._rest("the watch fell silent")
-            except ApiError as error:
-                await self._recover(error)
+            with anyio.CancelScope() as self._attempt:
+                await self._try()
+
+    async def refresh(self) -> None:
+        """Read everything anew, and return when the cache has a state that the server had after this call."""
+        self._relist = self._relist or "election"
+        refreshed = anyio.Event()
+        self._refreshes.append(refreshed)
+        if self._attempt is not None:
+            self._attempt.cancel()
+        await refreshed.wait()
+
+    async def _try(self) -> None:
+        """Follow the server until something ends that, and wait as long as is due before the next attempt."""
+        opened = self._clock.monotonic()
+        try:
+            await self._follow()
+        except _WatchClosed:
+            await self._closed(self._clock.monotonic() - opened)
+        except _WatchSilent as silence:
+            self._metrics.restarts[str(silence)].inc()
+            await self._rest("the watch fell silent")
+        except ApiError as error:
+            await self._recover(error)
 
     async def _follow(self) -> None:
         """Get the present objects if they are needed, then watch until something ends it."""
@@ -233,6 +249,13 @@ class Reflector(Generic[T]):
         self._alive()
         logger.info("%s: %d objects, version %d", self._resource, len(table.objects), version)
         self.synced.set()
+        self._tell_refreshed()
+
+    def _tell_refreshed(self) -> None:
+        """Tell who asked for a new reading that it is there, unless one of them asked after it began."""
+        if self._relist is None:
+            while self._refreshes:
+                self._refreshes.pop().set()
 
     def _alive(self) -> None:
         self.phase, self.problem = Phase.LIVE, ""

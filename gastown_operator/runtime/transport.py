@@ -5,13 +5,15 @@ cannot delay another.
 """
 
 import socket
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from time import monotonic
 from typing import Any
 
 import aiohttp
 import orjson
+from aiohttp.connector import Connection as PooledConnection
+from aiohttp.tracing import Trace
 from attrs import define, field
 from yarl import URL
 
@@ -20,6 +22,7 @@ from gastown_operator.runtime.errors import (
     ApiError,
     ConfigurationError,
     ConnectionFailed,
+    NotLeader,
     RequestTimeout,
     Unauthorized,
     UnexpectedResponse,
@@ -43,15 +46,23 @@ _KEEPALIVE = (  # finds a dead peer within 15 + 3 * 5 seconds
 )
 
 
+def _always() -> bool:
+    return True
+
+
 @define(eq=False, repr=False)
 class Transport:
-    """A pool of connections to one API server, opened at the first call; `close` it at the end."""
+    """A pool of connections to one API server, opened at the first call; `close` it at the end.
+
+    `may_write` is asked when a writing request has its connection and nothing of it was sent yet; False raises NotLeader.
+    """
 
     _connection: Connection
     _metrics: Metrics
     _user_agent: str
     _pool_size: int = 64
     _timeouts: Mapping[str, float] = field(factory=lambda: TIMEOUTS)
+    _may_write: Callable[[], bool] = _always
     _session: aiohttp.ClientSession | None = field(default=None, init=False)
 
     async def request(
@@ -136,7 +147,8 @@ class Transport:
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = aiohttp.TCPConnector(
+            connector = _FencedConnector(
+                self._may_write,
                 limit=self._pool_size,
                 ssl=self._connection.tls or True,
                 socket_factory=_kept_alive,
@@ -154,6 +166,27 @@ class Transport:
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._session
+
+
+class _FencedConnector(aiohttp.TCPConnector):
+    """Asks for permission as late as can be: waiting for a connection may have taken longer than the lease."""
+
+    def __init__(self, may_write: Callable[[], bool], **options: Any) -> None:
+        super().__init__(**options)
+        self._may_write = may_write
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the signature of aiohttp's
+    ) -> PooledConnection:
+        """Return a connection, if the request may use it. Raises NotLeader."""
+        connection = await super().connect(req, traces, timeout)
+        if req.method != "GET" and not self._may_write():
+            connection.close()
+            raise NotLeader("this process does not hold the lease", verb=req.method, path=req.url.path)
+        return connection
 
 
 @define(eq=False)

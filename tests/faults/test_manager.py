@@ -15,7 +15,8 @@ from gastown_operator.runtime.errors import ConfigurationError
 from gastown_operator.runtime.execution import Executor
 from gastown_operator.runtime.gate import EXPIRY
 from gastown_operator.runtime.helpers import controller_reference
-from gastown_operator.runtime.manager import GRACE, Manager, Options
+from gastown_operator.runtime.lifecycle import GRACE
+from gastown_operator.runtime.manager import Manager, Options
 from gastown_operator.runtime.objects import ObjectKey, PartialObject, Resource
 from gastown_operator.runtime.plan import Create, Plan
 from gastown_operator.runtime.queue import Request
