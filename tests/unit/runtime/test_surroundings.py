@@ -1,4 +1,4 @@
-"""Health, servers, logs, vitals, helpers: what stands around the controllers."""
+"""Logs, vitals, helpers: what stands around the controllers."""
 
 import gc
 import io
@@ -7,7 +7,6 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
-import aiohttp
 import anyio
 import pytest
 from hypothesis import given
@@ -16,8 +15,6 @@ from prometheus_client import CollectorRegistry
 
 from gastown_operator.runtime.backoff import Backoff
 from gastown_operator.runtime.clock import SystemClock
-from gastown_operator.runtime.errors import ConfigurationError
-from gastown_operator.runtime.health import Checks
 from gastown_operator.runtime.helpers import (
     add_finalizer,
     controller_reference,
@@ -26,75 +23,11 @@ from gastown_operator.runtime.helpers import (
 )
 from gastown_operator.runtime.logs import configure_logging, log_context
 from gastown_operator.runtime.objects import ObjectKey, ObjectMeta, PartialObject, Resource
-from gastown_operator.runtime.server import Address, health_application, serve
 from gastown_operator.runtime.testing import VirtualClock
 from gastown_operator.runtime.vitals import Vitals, collection_paused
 
 RIG = Resource("example.com", "v1", "Rig", "rigs", namespaced=False, project=PartialObject.project)
 THING = Resource("example.com", "v1", "Thing", "things", namespaced=True, project=PartialObject.project)
-
-
-def checks(**problems: str | None) -> Checks:
-    made = Checks("readyz")
-    for name, problem in problems.items():
-        made.add(name, lambda problem=problem: problem)  # type: ignore[misc] # a default binds it per check
-    return made
-
-
-def test_checks_read_like_the_api_servers() -> None:
-    good, bad = checks(a=None), checks(a=None, b="no lease")
-    assert good.run().text == "ok"
-    assert good.run(verbose=True).text == "[+]a ok\nreadyz check passed"
-    assert bad.run().text == "[+]a ok\n[-]b failed: no lease\nreadyz check failed"
-    assert bad.run(exclude=["b"], verbose=True).text == "[+]a ok\n[+]b excluded: ok\nreadyz check passed"
-    assert not bad.run(only="b").healthy
-    assert list(bad.names()) == ["a", "b"]
-    with pytest.raises(ValueError, match="already"):
-        bad.add("b", lambda: None)
-
-
-@pytest.mark.anyio
-@pytest.mark.parametrize(
-    ("path", "status", "text"),
-    [
-        ("/readyz", 500, "[-]b failed: no lease"),
-        ("/readyz/a", 200, "ok"),
-        ("/readyz/b", 500, "no lease"),
-        ("/readyz/c", 404, ""),
-        ("/readyz?exclude=b", 200, "ok"),
-        ("/readyz?exclude=b&verbose", 200, "b excluded: ok"),
-        ("/healthz", 200, "ok"),
-    ],
-)
-async def test_health_is_served(path: str, status: int, text: str) -> None:
-    application = health_application(Checks("healthz"), checks(a=None, b="no lease"))
-    async with (
-        serve(application, Address("127.0.0.1", 0)) as port,
-        aiohttp.ClientSession() as session,
-        session.get(f"http://127.0.0.1:{port}{path}") as response,
-    ):
-        assert response.status == status
-        assert text in await response.text()
-
-
-@pytest.mark.parametrize(
-    ("text", "address"),
-    [
-        (":8080", Address("", 8080)),
-        ("127.0.0.1:0", Address("127.0.0.1", 0)),
-        ("[::1]:9", Address("::1", 9)),
-        ("0", None),
-        ("", None),
-    ],
-)
-def test_addresses_are_parsed(text: str, address: Address | None) -> None:
-    assert Address.parse(text) == address
-
-
-@pytest.mark.parametrize("text", ["8080", "host:", "host:http", ":70000"])
-def test_what_is_no_address_is_refused(text: str) -> None:
-    with pytest.raises(ConfigurationError, match="is not an address"):
-        Address.parse(text)
 
 
 @pytest.fixture
