@@ -67,6 +67,11 @@ def parser() -> argparse.ArgumentParser:
     logs = verb("logs", "print a component's log; `audit` is the apiserver's audit log")
     logs.add_argument("component", metavar="COMPONENT")
     logs.add_argument("-f", "--follow", action="store_true", help="go on printing what is added")
+    restart = verb(
+        "restart", "end a component and start it again as it was; the cluster is ready when it returns"
+    )
+    restart.add_argument("component", metavar="COMPONENT")
+    restart.add_argument("--kill", action="store_true", help="by SIGKILL (default: SIGTERM, and time to end)")
     return top
 
 

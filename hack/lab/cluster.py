@@ -23,6 +23,7 @@ from hack.lab.workers import Workers
 
 DISK_NEEDED = 1 << 30
 LOCK_SECONDS = 300
+RESTART_GRACE = 30
 READY_SECONDS = 120
 
 
@@ -108,6 +109,18 @@ class Cluster:
                 record = self._repaired(record, programs)
             self.cgroup.create()
             self._start(record)
+
+    def restart(self, record: Record, name: str, *, kill: bool) -> None:
+        """End one component and start it again with its flags; raises LabError if the cluster has no such component."""
+        components = self.components(record)
+        component = next((each for each in components if each.name == name), None)
+        if not component:
+            known = ", ".join(each.name for each in components)
+            raise LabError(f"cluster {self.layout.name} has no component {name!r}: choose one of {known}")
+        with self._locked():
+            self.supervisor.stop(component, grace=0 if kill else RESTART_GRACE)
+            self.supervisor.start(component)
+            self._wait("the cluster", lambda: self.ready(record), components)
 
     def down(self) -> None:
         """End it, and remove every trace. Does nothing where there is none."""

@@ -46,6 +46,10 @@ class LabCommands:
                 print(self.layout.kubeconfig)
             case "load":
                 return self._load(options.archive)
+            case "restart":
+                Cluster.at(self.layout, self.progress).restart(
+                    self._existing_record(), options.component, kill=options.kill
+                )
             case "logs":
                 return self._logs(options.component, options.follow)
         return 0

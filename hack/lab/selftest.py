@@ -91,6 +91,7 @@ class Selftest:
         self._check("pod: reaches the API by its DNS name", self._pod_reaches_api)
         for names in (["etcd"], ["kube-apiserver"], ["containerd", "kubelet"], EVERYTHING):
             self._check(f"SIGKILL {', '.join(names)}; up", partial(self._repair, names))
+        self._check("restart the apiserver", lambda: self._cluster("restart", "kube-apiserver"))
         self._check("pod: after the repairs", self._pod_with_sidecar)
         self._check("down: nothing is left", self._down)
         for seconds in KILL_TIMES:

@@ -59,6 +59,10 @@ class Supervisor:
             name, tail = component.name, self._tail(component.name)
             raise NotReadyError(f"{name} has ended ({tail}): see `hack/cluster logs {name}`")
 
+    def stop(self, component: Component, grace: float) -> None:
+        """End it, at once where `grace` is 0. Does nothing if it does not run."""
+        process.stop([found for found in [self.running(component.name)] if found], grace)
+
     def stop_all(self) -> None:
         """End all components in order, then whatever else is in the cgroup or the network namespace."""
         for names, grace in STOP_ORDER:

@@ -41,7 +41,8 @@ def test_everything_after_the_first_dashes_is_the_command(words: list[str], comm
         (["up", "--", "ls"], "up takes no command"),
         (["up", "--nodes", "many"], "choose from 'real', 'kwok', 'none'"),
         (["load"], "IMAGE_TAR"),
-        (["restart"], "invalid choice"),
+        (["restart"], "COMPONENT"),
+        (["reboot"], "invalid choice"),
     ],
 )
 def test_what_cannot_be_understood_ends_with_2_and_says_why(
