@@ -208,23 +208,28 @@ class Elector:
         return self._observed_at + record.duration - self._clock.monotonic()
 
     async def _wait(self) -> None:
-        """Return when the lease may have become free; at once when it is released."""
-        with self._clock.deadline(self._left() or self._options.retry_period) as patience:
+        """Return when another attempt makes sense: at once when the lease is released, or when its holder's time is over."""
+        pause = self._options.retry_period * (1.0 + JITTER * self._random.random())
+        left = self._left()
+        if left <= 0:
+            await self._clock.sleep(pause)
+            return
+        with self._clock.deadline(left) as patience:
             try:
                 await self._follow(patience)
             except ApiError as error:
                 logger.info("cannot watch the lease: %s", error)
-            await self._clock.sleep(self._options.retry_period * (1.0 + JITTER * self._random.random()))
+            if self._left() > 0:
+                await self._clock.sleep(pause)
 
     async def _follow(self, patience: Deadline) -> None:
-        """Watch the Lease while it is another's; returns when it is released or deleted, or the watch ends."""
-        record = self._record
-        if record is None or self._left() <= 0:
-            return
+        """Watch the Lease until it is released or deleted, or the watch ends; each renewal extends our patience."""
         query = {
             "watch": "1",
             "fieldSelector": f"metadata.name={self._options.name}",
-            "resourceVersion": str(record.metadata.resource_version),
+            "resourceVersion": str(self._record.metadata.resource_version)
+            if self._record is not None
+            else "0",
             "timeoutSeconds": str(int(WATCH_SECONDS)),
         }
         path = LEASE.path(self._options.namespace)
@@ -232,7 +237,10 @@ class Elector:
             async for batch in lines:
                 for kind, raw in map(decode_event, batch):
                     self._take_in(kind, raw)
-                patience.extend(max(0.0, self._left()))
+                left = self._left()
+                if left <= 0:
+                    return
+                patience.extend(left)
 
     def _take_in(self, kind: str, raw: Raw) -> None:
         if kind == "DELETED":

@@ -173,11 +173,10 @@ class ScriptedServer:
         known = self.objects.get(path)
         if known is None:
             return refusal(404, "NotFound")
-        wanted = body.get("metadata", {}).get("uid")
-        if wanted and wanted != known["metadata"]["uid"]:
+        conditions = ((name, body.get("metadata", {}).get(name)) for name in ("uid", "resourceVersion"))
+        if any(wanted and wanted != known["metadata"][name] for name, wanted in conditions):
             return refusal(409, "Conflict")
-        metadata = {**known["metadata"], **body.get("metadata", {})}
-        return web.json_response(self.put(path, {**known, **body, "metadata": metadata}))
+        return web.json_response(self.put(path, merged(known, body)))
 
     def _delete(self, request: web.Request) -> web.Response:
         if request.path not in self.objects:
@@ -209,6 +208,18 @@ class ScriptedServer:
     def _notify(self) -> None:
         self._changed.set()
         self._changed = anyio.Event()
+
+
+def merged(known: Raw, change: Raw) -> Raw:
+    """Return an object after a JSON merge patch (RFC 7396)."""
+    result = {**known, **{name: value for name, value in change.items() if value is not None}}
+    for name, value in change.items():
+        if value is None:
+            result.pop(name, None)
+        elif isinstance(value, dict):
+            before = known.get(name)
+            result[name] = merged(before if isinstance(before, dict) else {}, value)
+    return result
 
 
 def _within(path: str, collection: str) -> bool:
