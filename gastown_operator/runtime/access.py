@@ -1,7 +1,8 @@
 """Who may read the metrics: bearer tokens and RBAC, decided by the API server (controller-runtime pkg/metrics/filters).
 
 A scraper needs `get` on the nonResourceURL, this process `create` on tokenreviews and subjectaccessreviews. Answers
-are kept for a while, so a token works for up to a minute after it was revoked, a right for up to five.
+are kept for a while, so a token works for up to a minute after it was revoked (and ten seconds for which the API
+server believes its own answer), a right for up to five minutes.
 
 Strangers cannot take more than their share: few of their tokens are reviewed at once, refusals are kept like
 acceptances but apart from them, and those who were accepted before have turns of their own.
