@@ -4,6 +4,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import anyio
 
@@ -12,6 +13,7 @@ from gastown_operator.controllers.metrics import PolecatCollector
 from gastown_operator.controllers.polecat import reconciler as polecat
 from gastown_operator.controllers.rig import reconciler as rig
 from gastown_operator.controllers.settings import WORKLOAD_USER, OperatorSettings
+from gastown_operator.runtime.access import MetricsSecurity
 from gastown_operator.runtime.clock import SystemClock
 from gastown_operator.runtime.configuration import load_connection
 from gastown_operator.runtime.errors import ConfigurationError, LeadershipLost
@@ -60,6 +62,17 @@ def _parser() -> argparse.ArgumentParser:
         help="watch Polecats and Pods in these namespaces only (default: all)",
     )
     parser.add_argument("--metrics-bind-address", default=":8080", help='where /metrics is; "0" for nowhere')
+    parser.add_argument(
+        "--metrics-cert-path",
+        type=Path,
+        metavar="DIRECTORY",
+        help="serve the metrics over TLS with the tls.crt and tls.key that are here (default: plain HTTP)",
+    )
+    parser.add_argument(
+        "--metrics-secure",
+        action="store_true",
+        help="serve the metrics only to those whom RBAC allows `get` on /metrics; needs --metrics-cert-path",
+    )
     parser.add_argument(
         "--health-probe-bind-address", default=":8081", help='where /healthz and /readyz are; "0" for nowhere'
     )
@@ -132,6 +145,7 @@ async def run(arguments: argparse.Namespace) -> None:
         user_agent=f"gastown-operator/{__version__}",
         namespaces=tuple(name for name in arguments.namespaces.split(",") if name),
         metrics_address=Address.parse(arguments.metrics_bind_address),
+        metrics_security=MetricsSecurity(arguments.metrics_cert_path, arguments.metrics_secure),
         health_address=Address.parse(arguments.health_probe_bind_address),
         lease=_lease(arguments, connection.namespace),
     )

@@ -86,6 +86,11 @@ class EventRecorder:
         self._waiting.append(_Occurrence(regarding, note, self._clock.now()))
         self._arrived.set()
 
+    @property
+    def waiting(self) -> int:
+        """How many events were recorded and not written yet."""
+        return len(self._waiting)
+
     async def run(self) -> None:
         """Write what is recorded, until cancelled."""
         while True:

@@ -12,6 +12,7 @@ from typing import Any
 from attrs import define, field
 
 from gastown_operator.runtime.clock import Clock
+from gastown_operator.runtime.metrics import Metrics
 from gastown_operator.runtime.objects import ObjectKey, Resource
 from gastown_operator.runtime.queue import Request, WorkQueue
 from gastown_operator.runtime.store import Store
@@ -33,6 +34,7 @@ class WriteGate:
 
     _clock: Clock
     _stores: Mapping[Resource[Any], Store[Any]]
+    _metrics: Metrics
     _writes: dict[Request, _Writes] = field(factory=dict)
 
     def record(
@@ -42,8 +44,10 @@ class WriteGate:
         store = self._stores.get(resource)
         if store is None or not store.covers(namespace):
             return
+        written = self._clock.monotonic()
+        store.when(namespace, resource_version, lambda: self._caught_up(resource, written))
         writes = self._writes.setdefault(request, _Writes(0.0))
-        writes.expires = self._clock.monotonic() + EXPIRY
+        writes.expires = written + EXPIRY
         where = (resource, namespace)
         writes.versions[where] = max(resource_version, writes.versions.get(where, 0))
 
@@ -65,6 +69,9 @@ class WriteGate:
     def bound(self, controller: str) -> "ControllerGate":
         """Return the gate as an executor of one controller sees it."""
         return ControllerGate(self, controller)
+
+    def _caught_up(self, resource: Resource[Any], written: float) -> None:
+        self._metrics.informer(str(resource)).lag.observe(self._clock.monotonic() - written)
 
     def _behind(self, request: Request) -> tuple[Store[Any], str, int, float] | None:
         writes = self._writes.get(request)

@@ -14,6 +14,7 @@ import anyio
 from attrs import define, field
 
 from gastown_operator.runtime.clock import Clock
+from gastown_operator.runtime.dump import Dump
 from gastown_operator.runtime.errors import LeadershipLost
 from gastown_operator.runtime.events import EventRecorder
 from gastown_operator.runtime.lease import Elector
@@ -40,6 +41,7 @@ class Lifecycle:
     _recorder: EventRecorder
     _elector: Elector | None
     _vitals: Vitals
+    _dump: Dump
     _clock: Clock
     _stop: anyio.Event
     _elected: anyio.Event = field(factory=anyio.Event, init=False)
@@ -139,8 +141,11 @@ class Lifecycle:
             running.cancel_scope.cancel()
 
     async def _obey_signals(self, everything: anyio.CancelScope) -> None:
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGUSR1) as signals:
             async for number in signals:
+                if number == signal.SIGUSR1:
+                    self._dump.log()
+                    continue
                 if self._stop.is_set():
                     logger.warning("second signal, stopping at once")
                     everything.cancel()

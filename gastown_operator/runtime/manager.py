@@ -10,10 +10,12 @@ import anyio
 from attrs import define, field, frozen
 from prometheus_client import CollectorRegistry
 
+from gastown_operator.runtime.access import MetricsSecurity
 from gastown_operator.runtime.client import Client, RetryPolicy
 from gastown_operator.runtime.clock import Clock, SystemClock
 from gastown_operator.runtime.configuration import Connection
 from gastown_operator.runtime.controller import Controller, Watch
+from gastown_operator.runtime.dump import Dump
 from gastown_operator.runtime.events import EventRecorder
 from gastown_operator.runtime.execution import Executor, regarding_raw
 from gastown_operator.runtime.gate import WriteGate
@@ -48,6 +50,7 @@ class Options:
     user_agent: str = ""
     namespaces: tuple[str, ...] = ()
     metrics_address: Address | None = None
+    metrics_security: MetricsSecurity = field(factory=MetricsSecurity)
     health_address: Address | None = None
     lease: LeaseOptions | None = None
 
@@ -90,7 +93,7 @@ class Manager:
         self.recorder = EventRecorder(
             self.client, self._clock, self.metrics, self._options.name, self._random
         )
-        self.gate = WriteGate(self._clock, self._stores)
+        self.gate = WriteGate(self._clock, self._stores, self.metrics)
         self.queue = WorkQueue(self._clock, self.metrics)
         self.readyz.add("caches", self._cache_problem)
 
@@ -156,25 +159,34 @@ class Manager:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.close)
             await self._serve(stack)
-            vitals = Vitals.on(self.registry, self._clock)
             await Lifecycle(
                 self._reflectors,
                 self._workers,
                 self.queue,
                 self.recorder,
                 self.elector,
-                vitals,
+                Vitals.on(self.registry, self._clock),
+                Dump(self.queue, self._reflectors, self.recorder, self.elector),
                 self._clock,
                 self._stop,
             ).run()
 
     async def _serve(self, stack: AsyncExitStack) -> None:
-        for application, address in (
-            (metrics_application(self.registry), self._options.metrics_address),
-            (health_application(self.healthz, self.readyz), self._options.health_address),
-        ):
-            if address is not None:
-                self.ports.append(await stack.enter_async_context(serve(application, address)))
+        """Serve metrics and health while the stack is open; a standby does too."""
+        security, metrics, health = (
+            self._options.metrics_security,
+            self._options.metrics_address,
+            self._options.health_address,
+        )
+        if metrics is not None:
+            reviewer = Client(self._watches, self._clock, random=self._random)
+            access = security.access(reviewer, self._clock, self._random)
+            application = metrics_application(self.registry, access)
+            tls = security.certificate(self.registry, self._clock)
+            self.ports.append(await stack.enter_async_context(serve(application, metrics, tls)))
+        if health is not None:
+            application = health_application(self.healthz, self.readyz)
+            self.ports.append(await stack.enter_async_context(serve(application, health)))
 
     def _transport(self, suffix: str, **settings: Any) -> Transport:
         agent = self._options.user_agent or self._options.name

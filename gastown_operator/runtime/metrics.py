@@ -53,6 +53,8 @@ _REQUEST_BUCKETS = (
     30.0,
     60.0,
 )  # client-go rest client
+_LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+PRIORITY_LIMIT = 25  # distinct values of the label `priority` (controller-runtime pkg/internal/metrics)
 _RESULTS = ("success", "error", "requeue", "requeue_after")
 _RESTART_REASONS = ("closed", "error", "idle", "deadline", "expired")
 _RELIST_REASONS = ("initial", "expired", "ahead", "election")
@@ -92,6 +94,7 @@ class InformerMetrics:
     restarts: Mapping[str, Counter]
     malformed: Counter
     last_event: Gauge
+    lag: Histogram
 
 
 @frozen
@@ -328,6 +331,7 @@ class _InformerFamilies:
     restarts: Counter
     malformed: Counter
     last_event: Gauge
+    lag: Histogram
 
     @classmethod
     def on(cls, registry: CollectorRegistry) -> "_InformerFamilies":
@@ -350,6 +354,13 @@ class _InformerFamilies:
                 ("resource",),
                 registry=registry,
             ),
+            lag=Histogram(
+                "informer_lag_seconds",
+                "Time from the answer to a write of ours until the cache had come as far",
+                ("resource",),
+                buckets=_LAG_BUCKETS,
+                registry=registry,
+            ),
         )
 
     def of(self, resource: str) -> InformerMetrics:
@@ -358,6 +369,7 @@ class _InformerFamilies:
             restarts={reason: self.restarts.labels(resource, reason) for reason in _RESTART_REASONS},
             malformed=self.malformed.labels(resource),
             last_event=self.last_event.labels(resource),
+            lag=self.lag.labels(resource),
         )
 
 
@@ -392,11 +404,20 @@ class _LiveGauges(Collector):
         )
         for name, read in self.lanes.items():
             reading = read()
-            for priority, number in {0: 0, **reading.ready_by_priority}.items():
-                depth.add_metric([name, name, str(priority)], number)
+            for priority, number in _bounded({0: 0, **reading.ready_by_priority}).items():
+                depth.add_metric([name, name, priority], number)
             ages = tuple(reading.processing.values())
             unfinished.add_metric([name, name], sum(ages))
             longest.add_metric([name, name], max(ages, default=0.0))
         yield depth
         yield unfinished
         yield longest
+
+
+def _bounded(depths: Mapping[int, int]) -> Mapping[str, int]:
+    """Return the depths by label; where there are too many priorities, those beyond the limit together."""
+    highest = sorted(depths, reverse=True)
+    bounded = {str(priority): depths[priority] for priority in highest[:PRIORITY_LIMIT]}
+    if len(highest) > PRIORITY_LIMIT:
+        bounded["exceeded_cardinality_limit"] = sum(depths[each] for each in highest[PRIORITY_LIMIT:])
+    return bounded

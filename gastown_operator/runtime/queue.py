@@ -177,6 +177,10 @@ class WorkQueue:
         """Return once the queue is shut down and no key is in work."""
         await self._emptied.wait()
 
+    def controllers(self) -> tuple[str, ...]:
+        """Return whose lanes there are."""
+        return tuple(self._lanes)
+
     def state(self, controller: str) -> LaneState:
         """Return a snapshot of a lane."""
         lane, now = self._lanes[controller], self._clock.monotonic()

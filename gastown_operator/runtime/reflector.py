@@ -146,6 +146,18 @@ class Reflector(Generic[T]):
         """Whether the cache is complete and follows the server."""
         return self.synced.is_set() and not self.problem
 
+    def describe(self) -> dict[str, Any]:
+        """Return how it stands, for a dump."""
+        return {
+            "resource": str(self._resource),
+            "namespace": self._selection.namespace,
+            "phase": self.phase.value,
+            "problem": self.problem,
+            "objects": len(self._partition.table.objects),
+            "resource_version": self._partition.resource_version,
+            "malformed": len(self._malformed),
+        }
+
     def __str__(self) -> str:
         """Say in one line how it stands."""
         return f"{self._resource} {self.phase.value}" + (f" ({self.problem})" if self.problem else "")

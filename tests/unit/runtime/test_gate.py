@@ -2,6 +2,7 @@
 
 import anyio
 import pytest
+from prometheus_client import CollectorRegistry
 
 from gastown_operator.runtime.gate import EXPIRY, WriteGate
 from gastown_operator.runtime.metrics import Metrics
@@ -31,8 +32,8 @@ def pods() -> Store[PartialObject]:
 
 
 @pytest.fixture
-def gate(clock: VirtualClock, pods: Store[PartialObject]) -> WriteGate:
-    return WriteGate(clock, {POD: pods})
+def gate(clock: VirtualClock, pods: Store[PartialObject], metrics: Metrics) -> WriteGate:
+    return WriteGate(clock, {POD: pods}, metrics)
 
 
 def test_a_key_waits_until_the_cache_shows_its_write_then_comes_back(
@@ -48,11 +49,13 @@ def test_a_key_waits_until_the_cache_shows_its_write_then_comes_back(
     assert not gate.hold(REQUEST, queue, priority=0)
 
 
-def test_a_quiet_namespace_holds_nobody_of_another(clock: VirtualClock, queue: WorkQueue) -> None:
+def test_a_quiet_namespace_holds_nobody_of_another(
+    clock: VirtualClock, queue: WorkQueue, metrics: Metrics
+) -> None:
     """With `--namespaces=ns,quiet` each has a watch of its own."""
     store = Store(POD)
     written, _ = store.partition("ns"), store.partition("quiet")
-    gate = WriteGate(clock, {POD: store})
+    gate = WriteGate(clock, {POD: store}, metrics)
     gate.record(REQUEST, POD, "ns", 150)
     gate.record(REQUEST, POD, "elsewhere", 200)
     assert gate.hold(REQUEST, queue, priority=3)
@@ -92,3 +95,13 @@ async def test_nobody_waits_for_ever(gate: WriteGate, queue: WorkQueue, clock: V
         assert queue.state("c").ready_by_priority == {0: 1}
         assert not gate.hold(REQUEST, queue, priority=0)
         queue.shut_down()
+
+
+def test_the_lag_of_the_cache_is_measured_on_our_own_writes(
+    gate: WriteGate, clock: VirtualClock, pods: Store[PartialObject], registry: CollectorRegistry
+) -> None:
+    gate.record(REQUEST, POD, "ns", 150)
+    clock.move(0.75)
+    pods.partition().advance(150)
+    assert registry.get_sample_value("informer_lag_seconds_sum", {"resource": "pods"}) == 0.75
+    assert registry.get_sample_value("informer_lag_seconds_count", {"resource": "pods"}) == 1

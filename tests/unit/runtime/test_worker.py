@@ -76,7 +76,9 @@ def bench(clock: VirtualClock, registry: CollectorRegistry, metrics: Metrics) ->
     queue.open_lane("c")
     reconciler = Scripted([])
     controller = Controller("c", reconciler, [for_object(THING)], concurrency=1, reconcile_deadline=10)
-    workers = ControllerWorkers(controller, queue, WriteGate(clock, {}), clock, metrics.controller("c"))
+    workers = ControllerWorkers(
+        controller, queue, WriteGate(clock, {}, metrics), clock, metrics.controller("c")
+    )
     return Bench(clock, registry, queue, reconciler, workers)
 
 
