@@ -7,16 +7,21 @@ Run them with `hack/cluster up --nodes none --name apiserver` and
 import os
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from gastown_operator.api.core import NAMESPACE
 from gastown_operator.api.crd import definition
 from gastown_operator.api.kinds import KINDS
 from gastown_operator.api.schema import Schema
+from gastown_operator.runtime.client import Client as RuntimeClient
+from gastown_operator.runtime.configuration import Connection, load_connection
+from gastown_operator.runtime.metrics import Metrics
+from gastown_operator.runtime.transport import Transport
 from tests.apiserver.client import CRDS, Client, await_served
 
 HERE = Path(__file__).parent
@@ -56,6 +61,25 @@ def crds(client: Client) -> list[Schema]:
     for crd in definitions:
         await_served(client, crd)
     return definitions
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def connection() -> Connection:
+    """How the administrator reaches the cluster."""
+    return await load_connection()
+
+
+@pytest.fixture
+async def admin(connection: Connection) -> AsyncIterator[RuntimeClient]:
+    """The runtime's client, with the administrator's rights."""
+    transport = Transport(connection, Metrics(CollectorRegistry()), "tests")
+    yield RuntimeClient(transport)
+    await transport.close()
 
 
 @pytest.fixture

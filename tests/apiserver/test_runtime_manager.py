@@ -1,89 +1,29 @@
 """The runtime against a real API server: a controller that gives each config map of a kind a copy that it owns."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 
-import anyio
 import pytest
-from anyio.lowlevel import checkpoint
-from attrs import define, field
 
 from gastown_operator.runtime.client import Client
-from gastown_operator.runtime.configuration import load_connection
-from gastown_operator.runtime.controller import Controller, Result, for_object, owned_by
+from gastown_operator.runtime.configuration import Connection
 from gastown_operator.runtime.errors import AlreadyExists, Conflict, Invalid, NotFound
-from gastown_operator.runtime.execution import Executor, NotOurs
+from gastown_operator.runtime.execution import NotOurs
 from gastown_operator.runtime.helpers import controller_reference
 from gastown_operator.runtime.manager import Manager, Options
-from gastown_operator.runtime.objects import ObjectKey, PartialObject, Raw, Resource
+from gastown_operator.runtime.objects import ObjectKey, PartialObject, Resource
 from gastown_operator.runtime.plan import Create, Delete, EventNote, Plan
 from gastown_operator.runtime.store import Store
+from tests.apiserver.copier import copier, original, running, until
+from tests.support.cluster import CONFIG_MAP
 
 pytestmark = pytest.mark.anyio
 
-CONFIG_MAP = Resource("", "v1", "ConfigMap", "configmaps", namespaced=True, project=PartialObject.project)
 POD = Resource("", "v1", "Pod", "pods", namespaced=True, project=PartialObject.project)
 EVENTS = Resource("events.k8s.io", "v1", "Event", "events", namespaced=True, project=PartialObject.project)
-KIND = "runtime-test"
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@define
-class Copier:
-    """For each config map labelled as original, exactly one owned copy."""
-
-    originals: Store[PartialObject]
-    executor: Executor
-    reconciles: int = 0
-    refusals: list[str] = field(factory=list)
-
-    async def reconcile(self, key: ObjectKey) -> Result:
-        self.reconciles += 1
-        original = self.originals.get(key)
-        if original is None or original.metadata.labels.get(KIND) != "original":
-            return Result()
-        execution = await self.executor.execute(CONFIG_MAP, original, self.plan(original))
-        if execution.refusal is not None:
-            assert isinstance(execution.refusal.error, NotOurs)
-            self.refusals.append(key.name)
-        return Result(execution.requeue_after)
-
-    def plan(self, original: PartialObject) -> Plan:
-        copy = ObjectKey(original.metadata.namespace, f"{original.metadata.name}-copy")
-        if self.originals.get(copy) is not None:
-            return Plan()
-        body = {
-            "metadata": {
-                "name": copy.name,
-                "namespace": copy.namespace,
-                "labels": {KIND: "copy"},
-                "ownerReferences": [controller_reference(CONFIG_MAP, original.metadata)],
-            }
-        }
-        return Plan((Create(CONFIG_MAP, body),), events=(EventNote("Normal", "Copied", f"made {copy.name}"),))
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    with anyio.fail_after(20):
-        while not condition():
-            await checkpoint()
-
-
-@asynccontextmanager
-async def running(manager: Manager) -> AsyncIterator[None]:
-    async with anyio.create_task_group() as group:
-        group.start_soon(manager.run)
-        yield
-        manager.stop()
-
-
-@pytest.fixture
-async def manager(namespace: str) -> Manager:
-    connection = await load_connection()
+async def manager(connection: Connection, namespace: str) -> Manager:
     return Manager(connection, Options("runtime-test", namespaces=(namespace,)))
 
 
@@ -91,17 +31,6 @@ async def manager(namespace: str) -> Manager:
 async def live(manager: Manager) -> AsyncIterator[Client]:
     yield manager.client
     await manager.close()
-
-
-def original(namespace: str, name: str) -> Raw:
-    return {"metadata": {"name": name, "namespace": namespace, "labels": {KIND: "original"}}}
-
-
-def copier(manager: Manager, concurrency: int = 8) -> Copier:
-    made = Copier(manager.store(CONFIG_MAP), manager.executor("copier"))
-    watches = [for_object(CONFIG_MAP), owned_by(CONFIG_MAP, CONFIG_MAP)]
-    manager.add(Controller("copier", made, watches, concurrency=concurrency))
-    return made
 
 
 async def test_a_controller_brings_its_objects_about_and_brings_them_back(
