@@ -7,7 +7,11 @@ IMG ?= localhost/gastown-operator:dev
 WORKLOAD_IMG ?= localhost/gastown-workload:dev
 AGENT_IMG ?= localhost/gastown-agent:dev
 
-RENDER = $(PYTHON) hack/render.py --operator '$(IMG)' --workload '$(WORKLOAD_IMG)' --agent '$(AGENT_IMG)'
+# Work in these namespaces alone, such as NAMESPACES=gastown-workers,team-a (default: all).
+NAMESPACES ?=
+
+RENDER = $(PYTHON) hack/render.py --operator '$(IMG)' --workload '$(WORKLOAD_IMG)' --agent '$(AGENT_IMG)' \
+	$(if $(NAMESPACES),--namespaces '$(NAMESPACES)')
 
 .DEFAULT_GOAL := help
 .PHONY: help environment generate validate test images install uninstall deploy undeploy
@@ -37,7 +41,7 @@ install: ## apply the CRDs to the current cluster
 uninstall: ## remove the CRDs, and with them every Rig and Polecat
 	$(KUBECTL) delete --ignore-not-found -f manifests/crd
 
-deploy: ## deploy the operator: make deploy IMG=… WORKLOAD_IMG=… AGENT_IMG=…
+deploy: ## deploy the operator: make deploy IMG=… WORKLOAD_IMG=… AGENT_IMG=… [NAMESPACES=…]
 	$(RENDER) | $(KUBECTL) apply -f -
 	$(KUBECTL) --namespace gastown-system rollout status deployment/gastown-operator --timeout=120s
 

@@ -12,7 +12,16 @@ from pathlib import Path
 
 MANIFESTS = Path(__file__).resolve().parents[1] / "manifests/deploy"
 # In the order in which they are applied.
-FILES = ("namespaces.yaml", "work-namespace.yaml", "rbac.yaml", "user-roles.yaml", "operator.yaml")
+FILES = (
+    "namespaces.yaml",
+    "work-namespace.yaml",
+    "rbac.yaml",
+    "scope-cluster.yaml",
+    "user-roles.yaml",
+    "operator.yaml",
+)
+# What takes the place of scope-cluster.yaml where the operator works in some namespaces only; the second once for each.
+SCOPED = ("scope-events.yaml", "scope-namespace.yaml")
 # What `make undeploy` leaves: the namespace with the users' work.
 KEPT = ("work-namespace.yaml",)
 DEFAULTS = {
@@ -20,6 +29,9 @@ DEFAULTS = {
     "workload": "localhost/gastown-workload:dev",
     "agent": "localhost/gastown-agent:dev",
 }
+ELECT = "            - --leader-elect\n"
+WORKERS = "namespace: gastown-workers\n"
+NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")  # RFC 1123 label
 # What a reference to an image can look like (distribution/reference), so that no other YAML gets in.
 IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*(@sha256:[0-9a-f]{64})?")
 
@@ -31,11 +43,34 @@ def image(text: str) -> str:
     return text
 
 
-def render(images: Mapping[str, str], files: Sequence[str] = FILES) -> str:
-    """Return the manifests of `files` as one stream of documents, with `images` in the place of DEFAULTS."""
-    text = "---\n".join((MANIFESTS / name).read_text() for name in files)
+def namespaces(text: str) -> tuple[str, ...]:
+    """Return the namespaces of a list with commas, if they can be names of namespaces."""
+    names = tuple(name.strip() for name in text.split(","))
+    wrong = [name for name in names if not NAMESPACE.fullmatch(name)]
+    if wrong:
+        raise argparse.ArgumentTypeError(f"{wrong[0]!r} is no name of a namespace")
+    return names
+
+
+def render(images: Mapping[str, str], files: Sequence[str] = FILES, only_in: Sequence[str] = ()) -> str:
+    """Return the manifests of `files` as one stream of documents, with `images` in the place of DEFAULTS.
+
+    With `only_in`, the operator watches these namespaces alone, and has rights in no other.
+    """
+    text = "---\n".join(part for name in files for part in _parts(name, only_in))
+    if only_in:
+        text = text.replace(ELECT, f"{ELECT}            - --namespaces={','.join(only_in)}\n")
     wanted = {default: images.get(name, default) for name, default in DEFAULTS.items()}
     return re.sub("|".join(map(re.escape, wanted)), lambda found: wanted[found.group()], text)
+
+
+def _parts(name: str, only_in: Sequence[str]) -> list[str]:
+    """Return the documents that a file stands for in this scope."""
+    text = (MANIFESTS / name).read_text()
+    if name != "scope-cluster.yaml" or not only_in:
+        return [text]
+    events, binding = ((MANIFESTS / each).read_text() for each in SCOPED)
+    return [events, *(binding.replace(WORKERS, f"namespace: {each}\n") for each in only_in)]
 
 
 def main() -> None:
@@ -50,9 +85,16 @@ def main() -> None:
     parser.add_argument(
         "--removable", action="store_true", help="leave out the namespace with the users' work"
     )
+    parser.add_argument(
+        "--namespaces",
+        type=namespaces,
+        default=(),
+        metavar="A,B",
+        help="work in these namespaces alone, with no rights in others (default: all)",
+    )
     options = parser.parse_args()
     files = [name for name in FILES if not (options.removable and name in KEPT)]
-    sys.stdout.write(render({name: getattr(options, name) for name in DEFAULTS}, files))
+    sys.stdout.write(render({name: getattr(options, name) for name in DEFAULTS}, files, options.namespaces))
 
 
 if __name__ == "__main__":

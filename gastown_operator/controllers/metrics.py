@@ -1,9 +1,10 @@
-"""Metrics of Gas Town's own, read off the caches at each scrape: no state, and right after a restart."""
+"""Metrics of Gas Town's own: what can be is read off the caches at each scrape, so it is right after a restart."""
 
 from collections import Counter
 from collections.abc import Iterable
 
 from attrs import frozen
+from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -11,6 +12,18 @@ from gastown_operator.api.conditions import get_condition
 from gastown_operator.api.polecat import Polecat, PolecatPhase
 from gastown_operator.controllers.polecat.admission import Admission
 from gastown_operator.controllers.polecat.status import READY
+
+_WORKING_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
+
+
+def time_to_working(registry: CollectorRegistry) -> Histogram:
+    """Return the histogram of the seconds from a polecat's creation, or its place in the queue, to its first status Working."""
+    return Histogram(
+        "gastown_polecat_time_to_working_seconds",
+        "Time from a polecat's creation, or since it waits for a slot, to its first status Working",
+        buckets=_WORKING_BUCKETS,
+        registry=registry,
+    )
 
 
 @frozen(eq=False)  # the registry keeps its collectors in a dictionary

@@ -81,7 +81,7 @@ def _tasks() -> Section:
 def _place(task: "asyncio.Task[Any]") -> str:
     """Return what the task awaits, from the outside in; `get_stack` knows only the outermost frame of a task at rest."""
     places = []
-    coroutine = task.get_coro()
+    coroutine: Any = task.get_coro()
     while isinstance(coroutine, CoroutineType):
         frame, coroutine = coroutine.cr_frame, coroutine.cr_await
         if frame is not None:

@@ -20,6 +20,7 @@ from gastown_operator.runtime.testing import VirtualClock
 from tests.faults.conftest import running, until
 from tests.faults.scripted_server import Raw, ScriptedServer, refusal, refuse
 from tests.unit.controllers.objects import SETTINGS, WORKERS, polecat_body, rig_body, terminated, word
+from tests.unit.controllers.objects import running as agent_running
 
 pytestmark = pytest.mark.anyio
 
@@ -31,6 +32,7 @@ ENDED: Raw = {
     ],
     "containerStatuses": [{"name": "agent", "state": terminated()}],
 }
+WORKING: Raw = {"phase": "Running", "containerStatuses": [{"name": "agent", "state": agent_running()}]}
 
 
 @frozen
@@ -110,6 +112,20 @@ async def test_a_polecat_waits_for_its_rig_runs_and_ends(with_polecats: Cluster)
         cluster.change_pod("polecat-a", ENDED)
         await until(lambda: cluster.says("a") == "Done")
     assert cluster.pods() == ["polecat-a"]
+
+
+async def test_the_time_until_a_polecat_works_is_measured_once(with_polecats: Cluster) -> None:
+    cluster = with_polecats
+    cluster.rig()
+    name = "gastown_polecat_time_to_working_seconds"
+    async with running(cluster.manager):
+        cluster.polecat("a", age=3)
+        await until(lambda: cluster.has("polecat-a"))
+        cluster.change_pod("polecat-a", WORKING)
+        await until(lambda: cluster.says("a") == "Working")
+        cluster.change_pod("polecat-a", ENDED)
+        await until(lambda: cluster.says("a") == "Done")
+    assert cluster.manager.registry.get_sample_value(f"{name}_count") == 1
 
 
 async def test_the_end_of_a_pod_wakes_the_next_in_line(with_polecats: Cluster) -> None:

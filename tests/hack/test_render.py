@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from hack.render import DEFAULTS, FILES, MANIFESTS, image, render
+from hack.render import DEFAULTS, FILES, MANIFESTS, SCOPED, image, namespaces, render
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,11 +27,12 @@ def operator_container(text: str) -> dict[str, Any]:
 
 
 def rules() -> Iterator[dict[str, Any]]:
-    yield from objects(render({}))["ClusterRole", "gastown-operator"]["rules"]
+    for name in ("gastown-operator", "gastown-operator-work"):
+        yield from objects(render({}))["ClusterRole", name]["rules"]
 
 
 def test_every_manifest_is_deployed() -> None:
-    assert sorted(FILES) == sorted(path.name for path in MANIFESTS.glob("*.yaml"))
+    assert sorted(FILES + SCOPED) == sorted(path.name for path in MANIFESTS.glob("*.yaml"))
 
 
 def test_given_images_replace_the_default_ones_and_nothing_else() -> None:
@@ -42,6 +43,7 @@ def test_given_images_replace_the_default_ones_and_nothing_else() -> None:
     assert container["args"] == [
         "--workload-image=example.com/w@sha256:" + "a" * 64,
         f"--agent-image={DEFAULTS['agent']}",
+        "--leader-elect",
     ]
     assert render({}) == render(DEFAULTS)
 
@@ -62,6 +64,29 @@ def test_removing_the_operator_leaves_the_namespace_with_the_users_work() -> Non
     removed = objects(subprocess.run(program, check=True, capture_output=True, text=True).stdout)
     assert ("Namespace", "gastown-system") in removed
     assert ("Namespace", "gastown-workers") not in removed
+
+
+def test_an_operator_of_some_namespaces_has_its_rights_in_those_alone() -> None:
+    text = render({}, only_in=("team-a", "team-b"))
+    bindings = [each for each in yaml.safe_load_all(text) if each["kind"].endswith("RoleBinding")]
+    work = [each for each in bindings if each["roleRef"]["name"] == "gastown-operator-work"]
+    assert [(each["kind"], each["metadata"]["namespace"]) for each in work] == [
+        ("RoleBinding", "team-a"),
+        ("RoleBinding", "team-b"),
+    ]
+    assert "--namespaces=team-a,team-b" in operator_container(text)["args"]
+    cluster_wide = objects(text)["ClusterRole", "gastown-operator"]["rules"]
+    assert {name for rule in cluster_wide for name in rule["resources"]} == {
+        "rigs",
+        "rigs/status",
+        "namespaces",
+    }
+
+
+@pytest.mark.parametrize("text", ["", "a,", "A", "a b", "-a", "a\nb: c", "a" * 64])
+def test_what_is_no_name_of_a_namespace_does_not_get_into_yaml(text: str) -> None:
+    with pytest.raises(Exception, match="is no name of a namespace"):
+        namespaces(text)
 
 
 def test_the_operator_reads_no_secret_and_has_no_wildcard() -> None:

@@ -14,7 +14,7 @@ def install() -> None:
     """Apply the shipped manifests, all but the operator's Deployment."""
     kubectl("apply", "--server-side", "--force-conflicts", "-f", str(MANIFESTS / "crd"))
     kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", str(MANIFESTS / "crd"))
-    for name in ("namespaces.yaml", "rbac.yaml"):
+    for name in ("namespaces.yaml", "rbac.yaml", "scope-cluster.yaml"):
         kubectl("apply", "-f", str(MANIFESTS / "deploy" / name))
 
 

@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from attrs import define, evolve, frozen
+from prometheus_client import Histogram
 
 from gastown_operator.api import labels
 from gastown_operator.api.core import POD, Pod
-from gastown_operator.api.polecat import POLECAT, Polecat
+from gastown_operator.api.polecat import POLECAT, Polecat, PolecatPhase
 from gastown_operator.api.rig import RIG, Rig
+from gastown_operator.controllers.metrics import time_to_working
 from gastown_operator.controllers.polecat.admission import (
     POLECATS_BY_BEAD,
     POLECATS_BY_RIG,
@@ -116,6 +118,7 @@ class PolecatReconciler:
     clock: Clock
     wakeups: Wakeups
     wake: Callable[[ObjectKey], None]
+    time_to_working: Histogram
 
     async def reconcile(self, key: ObjectKey) -> Result:
         """Observe, plan, execute. Between observing and assuming the pod there is no await, so admission is exact."""
@@ -144,7 +147,17 @@ class PolecatReconciler:
                 self.wake(key)  # nobody else sees that the slot is free again
         elif creates:
             self.admission.created(polecat, execution.versions[POD])
+        if execution.refusal is None and _begins_to_work(polecat, decided):
+            since = polecat.status.enqueued_at or polecat.metadata.creation_timestamp or self.clock.now()
+            self.time_to_working.observe((self.clock.now() - since).total_seconds())
         return execution
+
+
+def _begins_to_work(polecat: Polecat, decided: Plan) -> bool:
+    """Whether the plan says for the first time that it works."""
+    phase = decided.status["phase"] if decided.status is not None else None
+    before = polecat.status
+    return phase == PolecatPhase.WORKING and before.phase is not PolecatPhase.WORKING and not before.attempts
 
 
 def _claim_on_bead(polecat: Polecat) -> tuple[bool, bool]:
@@ -170,6 +183,9 @@ def register(manager: Manager, settings: OperatorSettings, clock: Clock) -> Admi
         manager.queue.add(Request(NAME, key))
 
     executor = manager.executor(NAME)
-    reconciler = PolecatReconciler(polecats, rigs, admission, executor, settings, clock, wakeups, wake)
+    latency = time_to_working(manager.registry)
+    reconciler = PolecatReconciler(
+        polecats, rigs, admission, executor, settings, clock, wakeups, wake, latency
+    )
     manager.add(Controller(NAME, reconciler, watches, concurrency=CONCURRENCY))
     return admission
