@@ -38,7 +38,7 @@ KEPT = 1024
 REPORT_INTERVAL = 60.0
 """Seconds between two errors in the log: who may not scrape must not be able to fill it."""
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 @frozen

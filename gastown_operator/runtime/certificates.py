@@ -19,7 +19,7 @@ KEY = "tls.key"
 CHECK_INTERVAL = 10.0
 """Seconds between two looks at the files (controller-runtime pkg/certwatcher)."""
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 class _UnusablePairError(Exception):

@@ -18,7 +18,7 @@ from attrs import define, field, frozen
 from gastown_operator.runtime.clock import Clock, SystemClock
 from gastown_operator.runtime.errors import ConfigurationError
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 TOKEN_PERIOD = 60.0  # seconds between looks at a credential; the kubelet rotates tokens at 80 % of their life

@@ -16,7 +16,7 @@ from gastown_operator.runtime.lease import Elector
 from gastown_operator.runtime.queue import LaneState, Request, WorkQueue
 from gastown_operator.runtime.reflector import Reflector
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 LONGEST = 20
 """Keys and tasks that are named, of each sort; the others are counted."""

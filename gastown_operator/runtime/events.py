@@ -23,7 +23,7 @@ from gastown_operator.runtime.metrics import Metrics
 from gastown_operator.runtime.objects import ObjectKey, PartialObject, Resource, format_micro_time
 from gastown_operator.runtime.plan import EventNote, Regarding
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 EVENT = Resource("events.k8s.io", "v1", "Event", "events", namespaced=True, project=PartialObject.project)
 SERIES_GAP = 360.0  # seconds without a repetition after which a new Event begins

@@ -38,7 +38,7 @@ from gastown_operator.runtime.objects import (
 from gastown_operator.runtime.transport import Transport
 from gastown_operator.runtime.wire import decode_event
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 RELEASED_SECONDS = (
     1  # lease duration in a released record, as client-go writes it (leaderelection.go, release)

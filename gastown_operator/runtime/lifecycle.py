@@ -24,7 +24,7 @@ from gastown_operator.runtime.vitals import Vitals, collection_paused
 from gastown_operator.runtime.watchdog import Watchdog
 from gastown_operator.runtime.worker import ControllerWorkers
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 GRACE = 30.0  # seconds for reconciles to end; keep terminationGracePeriodSeconds above it
 FLUSH_LIMIT = 5.0  # seconds for events that still wait

@@ -35,7 +35,7 @@ from gastown_operator.runtime.worker import ControllerWorkers
 
 T = TypeVar("T", bound=Object)
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 @frozen

@@ -34,7 +34,7 @@ from gastown_operator.runtime.wire import decode_event, ends_initial_events, key
 
 T = TypeVar("T", bound=Object)
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 SERVER_TIMEOUT = (
     300.0,

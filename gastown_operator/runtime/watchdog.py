@@ -13,7 +13,7 @@ from typing import NoReturn, Protocol
 
 from attrs import define, field
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 PERIOD = 0.5  # seconds between looks
 MARGIN = 1.0  # seconds after the deadline in which the loop may still step down in order

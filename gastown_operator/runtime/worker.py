@@ -15,7 +15,7 @@ from gastown_operator.runtime.logs import log_context
 from gastown_operator.runtime.metrics import ControllerMetrics
 from gastown_operator.runtime.queue import Request, Ticket, WorkQueue
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 CONFLICT_DELAY = 1.0  # seconds; the event that caused the conflict usually comes first
 
