@@ -76,6 +76,11 @@ class ObjectMeta:
         """The owner that manages this object, of which the API server allows one at most."""
         return next((owner for owner in self.owner_references if owner.controller), None)
 
+    def controlled_by(self, owner: "ObjectMeta") -> bool:
+        """Tell whether `owner` manages this object; a namesake that came after it does not."""
+        controller = self.controller
+        return controller is not None and bool(owner.uid) and controller.uid == owner.uid
+
 
 class Object(Protocol):
     """Anything with Kubernetes metadata; every projection is one."""
