@@ -4,7 +4,7 @@ Reviews change nothing, so they are repeated on transient failures. What fails i
 review may hold: an answer that is not the API server's own may echo the request.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any, TypeVar
 
@@ -70,7 +70,7 @@ class Lane:
     def __attrs_post_init__(self) -> None:
         self._turns = anyio.Semaphore(self.at_once)
 
-    async def pass_through(self, call: Callable[[], Any]) -> Any:
+    async def pass_through(self, call: Callable[[], Awaitable[Answer]]) -> Answer:
         """Make the call in its turn. Raises TooManyReviewsError if too many wait already."""
         if self._turns.statistics().tasks_waiting >= self.waiting:
             raise TooManyReviewsError(f"{self.at_once + self.waiting} reviews are under way already")
@@ -112,10 +112,9 @@ class Reviews:
         body = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {}, "spec": spec}
         with self._clock.deadline(REVIEW_TIMEOUT):
             try:
-                answer: Answer = await lane.pass_through(lambda: self._repeated(resource, body, read))
+                return await lane.pass_through(lambda: self._repeated(resource, body, read))
             except ApiError as error:
                 raise ReviewError(_described(error, resource, secret)) from None
-            return answer
         raise ReviewError(f"{resource.kind}: not answered within {REVIEW_TIMEOUT:.0f} s")
 
     async def _repeated(self, resource: Resource[Any], body: Raw, read: Callable[[Raw], Answer]) -> Answer:

@@ -10,6 +10,8 @@ from anyio.streams.tls import TLSAttribute, TLSStream
 from attrs import frozen
 from prometheus_client import CollectorRegistry
 
+from gastown_operator.runtime import server as runtime_server
+from gastown_operator.runtime.access import MetricsSecurity
 from gastown_operator.runtime.certificates import CHECK_INTERVAL, ServingCertificate
 from gastown_operator.runtime.errors import ConfigurationError
 from gastown_operator.runtime.server import Address, metrics_application, serve
@@ -85,6 +87,13 @@ async def test_a_renewed_pair_is_served_to_new_connections_after_the_next_look(s
     assert server.counted() == (2, 0)
 
 
+async def test_looking_at_what_has_not_changed_changes_nothing(server: Server) -> None:
+    for _ in range(3):
+        server.clock.move(CHECK_INTERVAL)
+        assert await server.served() == "first"
+    assert server.counted() == (4, 0)
+
+
 async def test_a_client_that_names_no_server_gets_the_renewed_pair_as_well(server: Server) -> None:
     server.mount("v2", "second", "second")
     server.clock.move(CHECK_INTERVAL)
@@ -154,6 +163,19 @@ async def test_plain_http_to_a_tls_port_gets_no_answer(server: Server) -> None:
     async with await anyio.connect_tcp("127.0.0.1", server.port) as stream:
         await stream.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
         with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+            await stream.receive()
+
+
+async def test_who_never_finishes_a_handshake_is_sent_away(
+    secret: MountedSecret, clock: VirtualClock, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime_server, "HANDSHAKE_TIMEOUT", 0.1)
+    tls = MetricsSecurity(secret.directory).certificate(registry, clock)
+    async with (
+        serve(metrics_application(registry), Address("127.0.0.1", 0), tls) as port,
+        await anyio.connect_tcp("127.0.0.1", port) as stream,
+    ):
+        with anyio.fail_after(10), pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
             await stream.receive()
 
 

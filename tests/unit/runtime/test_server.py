@@ -217,6 +217,21 @@ async def test_idle_connections_shut_nobody_out(
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("beginning", [b"", b"GET /metrics HTTP/1.1\r\nHost: "])
+async def test_who_never_finishes_a_request_is_sent_away(
+    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch, beginning: bytes
+) -> None:
+    monkeypatch.setattr(server, "KEEPALIVE_TIMEOUT", 0.1)
+    async with (
+        serve(metrics_application(registry), LOCAL) as port,
+        await anyio.connect_tcp("127.0.0.1", port) as stream,
+    ):
+        await stream.send(beginning)
+        with anyio.fail_after(10), pytest.raises(anyio.EndOfStream):
+            await stream.receive()
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize(
     "header",
     [
