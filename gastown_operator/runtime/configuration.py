@@ -31,6 +31,10 @@ class Credentials(Protocol):
         """Return the header's present value, or None if TLS alone authenticates. Raises ConfigurationError."""
         ...
 
+    async def replaced(self, refused: str) -> bool:
+        """Tell whether there is another value than the one that the server refused, looking anew if need be."""
+        ...
+
 
 @frozen
 class NoCredentials:
@@ -39,6 +43,25 @@ class NoCredentials:
     async def authorization(self) -> str | None:
         """Return None."""
         return None
+
+    async def replaced(self, refused: str) -> bool:  # noqa: ARG002 - there is nothing to compare
+        """Return False: there is nothing else to show."""
+        return False
+
+
+@frozen
+class StaticToken:
+    """A bearer token that is what it is."""
+
+    value: str = field(repr=False)
+
+    async def authorization(self) -> str | None:
+        """Return the token."""
+        return f"Bearer {self.value}"
+
+    async def replaced(self, refused: str) -> bool:
+        """Tell whether another token was refused."""
+        return f"Bearer {self.value}" != refused
 
 
 @frozen
@@ -71,6 +94,13 @@ class TokenFile:
         if not self._token:
             raise ConfigurationError(f"no token in {self._path}")
         return f"Bearer {self._token}"
+
+    async def replaced(self, refused: str) -> bool:
+        """Read the file at once, in case that the kubelet has rotated the token."""
+        if self._token and f"Bearer {self._token}" != refused:
+            return True  # another call has looked already
+        self._read_at = float("-inf")
+        return await self.authorization() != refused
 
     def _read(self) -> str:
         try:
@@ -162,6 +192,13 @@ class KubeconfigCredentials:
             await self._renew()
         token: str | None = getattr(self._loader, "token", None)
         return token
+
+    async def replaced(self, refused: str) -> bool:
+        """Let the library look at once; it may keep what it has."""
+        if getattr(self._loader, "token", None) != refused:
+            return True
+        self._checked_at = float("-inf")
+        return await self.authorization() != refused
 
     async def _renew(self) -> None:
         """Let the library decide whether the token is due; it runs the plugin only near the expiry."""

@@ -118,7 +118,33 @@ class Transport:
         headers: dict[str, str],
         limit: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
-        """Return a response whose status is 2xx and whose body is unread."""
+        """Return a response whose status is 2xx and whose body is unread.
+
+        A credential that is refused is looked up anew; with another one the call is sent once more, since nothing was done.
+        """
+        response = await self._sent(verb, path, query, body, headers, limit)
+        if response.status == 401 and await self._has_other_credential(headers.get("Authorization")):
+            response.close()
+            response = await self._sent(verb, path, query, body, headers, limit)
+        if not 200 <= response.status < 300:
+            raise await _refused(response, verb, path)
+        return response
+
+    async def _has_other_credential(self, refused: str | None) -> bool:
+        try:
+            return refused is not None and await self._connection.credentials.replaced(refused)
+        except ConfigurationError:
+            return False  # the server's own refusal says more
+
+    async def _sent(
+        self,
+        verb: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: bytes | None,
+        headers: dict[str, str],
+        limit: aiohttp.ClientTimeout,
+    ) -> aiohttp.ClientResponse:
         try:
             authorization = await self._connection.credentials.authorization()
         except ConfigurationError as error:  # a token that is not there yet, or for the moment
@@ -141,8 +167,6 @@ class Transport:
             self._metrics.requests.labels("<error>", verb, self._host).inc()
             raise
         self._metrics.requests.labels(str(response.status), verb, self._host).inc()
-        if not 200 <= response.status < 300:
-            raise await _refused(response, verb, path)
         return response
 
     def _opened(self) -> aiohttp.ClientSession:

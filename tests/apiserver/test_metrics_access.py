@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 from gastown_operator.runtime.access import MetricsSecurity
 from gastown_operator.runtime.certificates import CHECK_INTERVAL
 from gastown_operator.runtime.client import Client
-from gastown_operator.runtime.configuration import Connection
+from gastown_operator.runtime.configuration import Connection, StaticToken
 from gastown_operator.runtime.metrics import Metrics
 from gastown_operator.runtime.objects import PartialObject, Resource
 from gastown_operator.runtime.server import Address, metrics_application, serve
@@ -104,21 +104,11 @@ def accounts(client: Admin, namespace: str) -> Iterator[Accounts]:
     made.clean()
 
 
-@frozen
-class Bearer:
-    """Credentials that are one token."""
-
-    token: str
-
-    async def authorization(self) -> str:
-        return f"Bearer {self.token}"
-
-
 def connected_as(token: str) -> Connection:
     """Return a connection on which nothing but this token speaks: without the kubeconfig's client certificate."""
     cluster = yaml.safe_load(Path(os.environ["KUBECONFIG"]).read_text())["clusters"][0]["cluster"]
     authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
-    return Connection(cluster["server"], ssl.create_default_context(cadata=authority), Bearer(token))
+    return Connection(cluster["server"], ssl.create_default_context(cadata=authority), StaticToken(token))
 
 
 @define

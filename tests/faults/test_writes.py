@@ -319,11 +319,32 @@ class Token:
     """Credentials that are missing until they are there."""
 
     value: str = ""
+    rotated: str = ""
 
     async def authorization(self) -> str:
         if not self.value:
             raise ConfigurationError("no token in /somewhere")
         return f"Bearer {self.value}"
+
+    async def replaced(self, refused: str) -> bool:
+        self.value = self.rotated or self.value
+        return f"Bearer {self.value}" != refused
+
+
+async def test_a_token_that_was_rotated_is_found_out_by_the_first_refusal(server: ScriptedServer) -> None:
+    """Nothing was done by a call that was not authenticated, so even a creation may be sent again."""
+    token = Token("old", "new")
+    transport = Transport(Connection(server.url, credentials=token), Metrics(CollectorRegistry()), "tests")
+    client = Client(transport)
+    server.script("POST", refuse(401, "Unauthorized"))
+    await client.create(CONFIG_MAP, {"metadata": {"name": "x", "namespace": "ns"}}, "tests")
+    shown = [request.headers["Authorization"] for request in server.requests]
+    assert shown == ["Bearer old", "Bearer new"]
+    server.script("POST", refuse(401, "Unauthorized"))
+    with pytest.raises(Unauthorized):
+        await client.create(CONFIG_MAP, {"metadata": {"name": "y", "namespace": "ns"}}, "tests")
+    assert len(server.requests) == 3
+    await transport.close()
 
 
 async def test_a_missing_token_is_no_reason_to_die(server: ScriptedServer) -> None:

@@ -171,6 +171,21 @@ async def test_follows_the_rotation_of_the_service_accounts_token(
 
 
 @pytest.mark.anyio
+async def test_a_refused_token_is_looked_up_at_once_and_once_for_all_who_were_refused(
+    tmp_path: Path, certificate: tuple[Path, Path], clock: VirtualClock
+) -> None:
+    service_account(tmp_path, certificate, "one")
+    credentials = from_service_account({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, clock, tmp_path).credentials
+    await credentials.authorization()
+    assert not await credentials.replaced("Bearer one")
+    (tmp_path / "token").write_text("two")
+    assert await credentials.replaced("Bearer one")
+    (tmp_path / "token").unlink()
+    assert await credentials.replaced("Bearer one")
+    assert not await credentials.replaced("Bearer two")
+
+
+@pytest.mark.anyio
 async def test_an_incomplete_service_account_is_one_clear_error(
     tmp_path: Path, certificate: tuple[Path, Path], clock: VirtualClock
 ) -> None:
