@@ -23,9 +23,8 @@ def explain(kubectl: Kubectl, polecat: str) -> Iterator[str]:
     for container in CONTAINERS:
         tail = (f"--container={container}", f"--tail={TAIL}")
         yield from _section(f"log of {container}", kubectl, "logs", pod, *tail)
-    yield from _section(
-        "log of the operator", Kubectl(OPERATOR_NAMESPACE), "logs", OPERATOR, f"--tail={TAIL}"
-    )
+    everybody = (OPERATOR, "--all-pods", f"--tail={TAIL}")  # one acts, one stands by
+    yield from _section("log of the operator", Kubectl(OPERATOR_NAMESPACE), "logs", *everybody)
 
 
 def _section(title: str, kubectl: Kubectl, *arguments: str) -> Iterator[str]:

@@ -39,7 +39,7 @@ def deploy(images: Images) -> None:
     except DemoError as error:
         kubectl = Kubectl(OPERATOR_NAMESPACE)
         pods = kubectl.run("get", "pods", "--output=wide")
-        log = kubectl.run("logs", OPERATOR, "--tail=20", "--ignore-errors")
+        log = kubectl.run("logs", OPERATOR, "--all-pods", "--tail=20", "--ignore-errors")
         raise DemoError(f"the operator does not become available: {error}\n{pods}{log}") from error
 
 
