@@ -22,7 +22,7 @@ from gastown_operator.runtime.gate import WriteGate
 from gastown_operator.runtime.health import Checks
 from gastown_operator.runtime.lease import Elector, LeaseOptions
 from gastown_operator.runtime.lifecycle import Lifecycle
-from gastown_operator.runtime.metrics import Metrics
+from gastown_operator.runtime.metrics import Metrics, process_registry
 from gastown_operator.runtime.objects import Object, Raw, Resource
 from gastown_operator.runtime.plan import EventNote
 from gastown_operator.runtime.queue import LOW_PRIORITY, Request, WorkQueue
@@ -63,7 +63,7 @@ class Manager:
     _options: Options
     _clock: Clock = field(factory=SystemClock)
     _random: Random = field(factory=Random)
-    registry: CollectorRegistry = field(factory=CollectorRegistry)
+    registry: CollectorRegistry = field(factory=process_registry)
     healthz: Checks = field(factory=lambda: Checks("healthz"))
     readyz: Checks = field(factory=lambda: Checks("readyz"))
     metrics: Metrics = field(init=False)

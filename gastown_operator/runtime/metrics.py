@@ -4,13 +4,19 @@ Label sets are created when their owner registers, so that every series starts a
 the first scrape. What can be read off the running parts is collected at the scrape, not on the way of an event.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
 
 from attrs import define, field, frozen
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+)
+
+from gastown_operator.runtime.gauges import CacheReading, LaneReading, LiveGauges
 
 _RECONCILE_BUCKETS = (  # controller-runtime pkg/internal/controller/metrics, thinned: 5 ms to 60 s
     (
@@ -54,10 +60,17 @@ _REQUEST_BUCKETS = (
     60.0,
 )  # client-go rest client
 _LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-PRIORITY_LIMIT = 25  # distinct values of the label `priority` (controller-runtime pkg/internal/metrics)
 _RESULTS = ("success", "error", "requeue", "requeue_after")
 _RESTART_REASONS = ("closed", "error", "idle", "deadline", "expired")
 _RELIST_REASONS = ("initial", "expired", "ahead", "election")
+
+
+def process_registry() -> CollectorRegistry:
+    """Return a registry with what every process exports: memory, CPU time, file descriptors, Python's version."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    return registry
 
 
 @frozen
@@ -113,37 +126,12 @@ class ElectionMetrics:
     slow_path: Counter
 
 
-class LaneReading(Protocol):
-    """What the queue gauges need to know of a lane."""
-
-    @property
-    def ready_by_priority(self) -> Mapping[int, int]:
-        """How many keys wait at each priority."""
-        ...
-
-    @property
-    def processing(self) -> Mapping[Any, float]:
-        """The keys in work and since how many seconds."""
-        ...
-
-
-class CacheReading(Protocol):
-    """What the informer gauges need to know of a store."""
-
-    @property
-    def resource_version(self) -> int:
-        """How far the cache has come."""
-        ...
-
-    def __len__(self) -> int: ...
-
-
 @define(eq=False, repr=False)
 class Metrics:
     """Every metric of the runtime, on one registry."""
 
     registry: CollectorRegistry
-    _live: "_LiveGauges" = field(init=False)
+    _live: LiveGauges = field(init=False)
     _controllers: "_ControllerFamilies" = field(init=False)
     _lanes: "_LaneFamilies" = field(init=False)
     _informers: "_InformerFamilies" = field(init=False)
@@ -156,7 +144,7 @@ class Metrics:
     def __attrs_post_init__(self) -> None:
         """Register everything."""
         registry = self.registry
-        self._live = _LiveGauges()
+        self._live = LiveGauges()
         registry.register(self._live)
         self._controllers = _ControllerFamilies.on(registry)
         self._lanes = _LaneFamilies.on(registry)
@@ -371,53 +359,3 @@ class _InformerFamilies:
             last_event=self.last_event.labels(resource),
             lag=self.lag.labels(resource),
         )
-
-
-@define(eq=False)
-class _LiveGauges(Collector):
-    """Gauges computed from the live parts at each scrape."""
-
-    lanes: dict[str, Callable[[], LaneReading]] = field(factory=dict)
-    caches: dict[str, CacheReading] = field(factory=dict)
-
-    def collect(self) -> Iterable[Metric]:
-        """Read queue and caches."""
-        yield from self._queue()
-        objects = GaugeMetricFamily("informer_objects", "Objects in the cache", labels=["resource"])
-        version = GaugeMetricFamily(
-            "informer_store_resource_version", "How far the cache has come", labels=["resource"]
-        )
-        for resource, cache in self.caches.items():
-            objects.add_metric([resource], len(cache))
-            version.add_metric([resource], cache.resource_version)
-        yield objects
-        yield version
-
-    def _queue(self) -> Iterable[Metric]:
-        labels = ["name", "controller"]
-        depth = GaugeMetricFamily("workqueue_depth", "Keys that wait", labels=[*labels, "priority"])
-        unfinished = GaugeMetricFamily(
-            "workqueue_unfinished_work_seconds", "Sum of the ages of keys in work", labels=labels
-        )
-        longest = GaugeMetricFamily(
-            "workqueue_longest_running_processor_seconds", "Age of the oldest key in work", labels=labels
-        )
-        for name, read in self.lanes.items():
-            reading = read()
-            for priority, number in _bounded({0: 0, **reading.ready_by_priority}).items():
-                depth.add_metric([name, name, priority], number)
-            ages = tuple(reading.processing.values())
-            unfinished.add_metric([name, name], sum(ages))
-            longest.add_metric([name, name], max(ages, default=0.0))
-        yield depth
-        yield unfinished
-        yield longest
-
-
-def _bounded(depths: Mapping[int, int]) -> Mapping[str, int]:
-    """Return the depths by label; where there are too many priorities, those beyond the limit together."""
-    highest = sorted(depths, reverse=True)
-    bounded = {str(priority): depths[priority] for priority in highest[:PRIORITY_LIMIT]}
-    if len(highest) > PRIORITY_LIMIT:
-        bounded["exceeded_cardinality_limit"] = sum(depths[each] for each in highest[PRIORITY_LIMIT:])
-    return bounded
