@@ -10,8 +10,11 @@ AGENT_IMG ?= localhost/gastown-agent:dev
 # Work in these namespaces alone, such as NAMESPACES=gastown-workers,team-a (default: all).
 NAMESPACES ?=
 
+# Serve the metrics over TLS with this Secret of type kubernetes.io/tls, to whom RBAC lets (default: plain HTTP).
+METRICS_SECRET ?=
+
 RENDER = $(PYTHON) hack/render.py --operator '$(IMG)' --workload '$(WORKLOAD_IMG)' --agent '$(AGENT_IMG)' \
-	$(if $(NAMESPACES),--namespaces '$(NAMESPACES)')
+	$(if $(NAMESPACES),--namespaces '$(NAMESPACES)') $(if $(METRICS_SECRET),--metrics-secret '$(METRICS_SECRET)')
 
 .DEFAULT_GOAL := help
 .PHONY: help environment generate validate test images install uninstall deploy undeploy
@@ -41,7 +44,7 @@ install: ## apply the CRDs to the current cluster
 uninstall: ## remove the CRDs, and with them every Rig and Polecat
 	$(KUBECTL) delete --ignore-not-found -f manifests/crd
 
-deploy: ## deploy the operator: make deploy IMG=… WORKLOAD_IMG=… AGENT_IMG=… [NAMESPACES=…]
+deploy: ## deploy the operator: make deploy IMG=… WORKLOAD_IMG=… AGENT_IMG=… [NAMESPACES=…] [METRICS_SECRET=…]
 	$(RENDER) | $(KUBECTL) apply -f -
 	$(KUBECTL) --namespace gastown-system rollout status deployment/gastown-operator --timeout=120s
 

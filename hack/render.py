@@ -22,6 +22,9 @@ FILES = (
 )
 # What takes the place of scope-cluster.yaml where the operator works in some namespaces only; the second once for each.
 SCOPED = ("scope-events.yaml", "scope-namespace.yaml")
+# What is added where the metrics are served over TLS, to whom RBAC lets.
+SECURED = ("metrics-access.yaml",)
+CERTIFICATES = "/etc/gastown/metrics-certificate"
 # What `make undeploy` leaves: the namespace with the users' work.
 KEPT = ("work-namespace.yaml",)
 DEFAULTS = {
@@ -31,6 +34,7 @@ DEFAULTS = {
 }
 ELECT = "            - --leader-elect\n"
 WORKERS = "namespace: gastown-workers\n"
+SECRET = re.compile(r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?")  # RFC 1123 subdomain
 NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")  # RFC 1123 label
 # What a reference to an image can look like (distribution/reference), so that no other YAML gets in.
 IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*(@sha256:[0-9a-f]{64})?")
@@ -52,16 +56,51 @@ def namespaces(text: str) -> tuple[str, ...]:
     return names
 
 
-def render(images: Mapping[str, str], files: Sequence[str] = FILES, only_in: Sequence[str] = ()) -> str:
+def secret(text: str) -> str:
+    """Return `text` if it can be the name of a Secret."""
+    if not SECRET.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a Secret")
+    return text
+
+
+def render(
+    images: Mapping[str, str],
+    files: Sequence[str] = FILES,
+    only_in: Sequence[str] = (),
+    metrics_secret: str | None = None,
+) -> str:
     """Return the manifests of `files` as one stream of documents, with `images` in the place of DEFAULTS.
 
-    With `only_in`, the operator watches these namespaces alone, and has rights in no other.
+    With `only_in`, the operator watches these namespaces alone, and has rights in no other. With `metrics_secret`, it serves its
+    metrics over TLS with that Secret's certificate, to whom RBAC lets.
     """
+    files = (*files, *SECURED) if metrics_secret else files
     text = "---\n".join(part for name in files for part in _parts(name, only_in))
     if only_in:
         text = text.replace(ELECT, f"{ELECT}            - --namespaces={','.join(only_in)}\n")
+    if metrics_secret:
+        text = _secured(text, metrics_secret)
     wanted = {default: images.get(name, default) for name, default in DEFAULTS.items()}
     return re.sub("|".join(map(re.escape, wanted)), lambda found: wanted[found.group()], text)
+
+
+def _secured(text: str, name: str) -> str:
+    """Mount the Secret into the operator's container, and name its directory."""
+    for anchor, before, after in (
+        (ELECT, "", f"            - --metrics-secure\n            - --metrics-cert-path={CERTIFICATES}\n"),
+        (
+            "          ports:\n",
+            f"          volumeMounts:\n            - {{name: metrics-certificate, mountPath: {CERTIFICATES}}}\n",
+            "",
+        ),
+        (
+            "      containers:\n",
+            f"      volumes:\n        - {{name: metrics-certificate, secret: {{secretName: {name}}}}}\n",
+            "",
+        ),
+    ):
+        text = text.replace(anchor, before + anchor + after)
+    return text
 
 
 def _parts(name: str, only_in: Sequence[str]) -> list[str]:
@@ -92,9 +131,22 @@ def main() -> None:
         metavar="A,B",
         help="work in these namespaces alone, with no rights in others (default: all)",
     )
+    parser.add_argument(
+        "--metrics-secret",
+        type=secret,
+        metavar="NAME",
+        help="a Secret of type kubernetes.io/tls in gastown-system: serve the metrics over TLS, to whom RBAC lets (default: plain HTTP)",
+    )
     options = parser.parse_args()
     files = [name for name in FILES if not (options.removable and name in KEPT)]
-    sys.stdout.write(render({name: getattr(options, name) for name in DEFAULTS}, files, options.namespaces))
+    sys.stdout.write(
+        render(
+            {name: getattr(options, name) for name in DEFAULTS},
+            files,
+            options.namespaces,
+            options.metrics_secret,
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from hack.render import DEFAULTS, FILES, MANIFESTS, SCOPED, image, namespaces, render
+from hack.render import DEFAULTS, FILES, MANIFESTS, SCOPED, SECURED, image, namespaces, render, secret
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,7 +32,7 @@ def rules() -> Iterator[dict[str, Any]]:
 
 
 def test_every_manifest_is_deployed() -> None:
-    assert sorted(FILES + SCOPED) == sorted(path.name for path in MANIFESTS.glob("*.yaml"))
+    assert sorted(FILES + SCOPED + SECURED) == sorted(path.name for path in MANIFESTS.glob("*.yaml"))
 
 
 def test_given_images_replace_the_default_ones_and_nothing_else() -> None:
@@ -81,6 +81,23 @@ def test_an_operator_of_some_namespaces_has_its_rights_in_those_alone() -> None:
         "rigs/status",
         "namespaces",
     }
+
+
+def test_protected_metrics_have_a_certificate_and_the_right_to_ask_who_scrapes() -> None:
+    text = render({}, metrics_secret="metrics-tls")
+    container = operator_container(text)
+    directory = container["volumeMounts"][0]["mountPath"]
+    assert {"--metrics-secure", f"--metrics-cert-path={directory}"} <= set(container["args"])
+    pod = objects(text)["Deployment", "gastown-operator"]["spec"]["template"]["spec"]
+    assert pod["volumes"] == [{"name": "metrics-certificate", "secret": {"secretName": "metrics-tls"}}]
+    assert ("ClusterRole", "gastown-operator-metrics-access") in objects(text)
+    assert ("ClusterRole", "gastown-operator-metrics-access") not in objects(render({}))
+
+
+@pytest.mark.parametrize("text", ["", "A", "a b", "a\nb: c", "-a"])
+def test_what_is_no_name_of_a_secret_does_not_get_into_yaml(text: str) -> None:
+    with pytest.raises(Exception, match="is no name of a Secret"):
+        secret(text)
 
 
 @pytest.mark.parametrize("text", ["", "a,", "A", "a b", "-a", "a\nb: c", "a" * 64])
