@@ -114,12 +114,12 @@ class WorkQueue:
             return
         self._schedule(lane, request, item)
 
-    def add_rate_limited(self, request: Request, *, priority: int = 0) -> float:
-        """Ask for work after the key's own exponential delay; return the delay in seconds."""
+    def add_rate_limited(self, request: Request, *, priority: int = 0, least: float = 0.0) -> float:
+        """Ask for work after the key's own exponential delay, or `least` if that is longer; return the delay in seconds."""
         lane = self._lanes[request.controller]
         failures = lane.failures.get(request, 0)
         lane.failures[request] = failures + 1
-        delay = min(BASE_DELAY * 2.0 ** min(failures, 64), MAX_DELAY)
+        delay = max(least, min(BASE_DELAY * 2.0 ** min(failures, 64), MAX_DELAY))
         lane.metrics.retries.inc()
         self.add(request, priority=priority, after=delay)
         return delay

@@ -22,7 +22,9 @@ CONFLICT_DELAY = 1.0  # seconds; the event that caused the conflict usually come
 
 @frozen
 class _Failed:
-    """The reconcile raised; again after the key's own delay."""
+    """The reconcile raised; again after the key's own delay, and not before the server wants to be asked again."""
+
+    retry_after: float | None = None
 
 
 @frozen
@@ -94,7 +96,7 @@ class ControllerWorkers:
                 return _Ended()
             except ApiError as error:
                 logger.log(logging.WARNING if error.retryable else logging.ERROR, "%s", error)
-                return _Failed() if error.retryable else _Ended()
+                return _Failed(error.retry_after) if error.retryable else _Ended()
             except Exception:
                 logger.exception("unforeseen exception")
                 self._metrics.panics.inc()
@@ -118,9 +120,9 @@ class ControllerWorkers:
                 self._metrics.conflicts.inc()
                 self._queue.add(request, priority=priority, after=CONFLICT_DELAY)
                 self._count("requeue")
-            case _Failed():
+            case _Failed(retry_after):
                 self._metrics.errors.inc()
-                self._queue.add_rate_limited(request, priority=priority)
+                self._queue.add_rate_limited(request, priority=priority, least=retry_after or 0.0)
                 self._count("error")
             case _Ended():
                 self._metrics.errors.inc()

@@ -16,6 +16,7 @@ from gastown_operator.runtime.errors import (
     NotFound,
     ServiceUnavailable,
     TerminalError,
+    TooManyRequests,
 )
 from gastown_operator.runtime.gate import WriteGate
 from gastown_operator.runtime.metrics import Metrics
@@ -119,6 +120,11 @@ async def test_every_outcome_is_settled_as_in_controller_runtime(
     assert bench.count("controller_runtime_reconcile_total", result=result) == 1
     assert bench.delayed() == delayed
     assert bench.queue.failures(REQUEST) == failures
+
+
+async def test_a_server_that_names_a_time_is_not_asked_before_it(bench: Bench) -> None:
+    await bench.run(raises(TooManyRequests("later", status=429, retry_after=7.0)))
+    assert bench.queue.release_due() == 7.0
 
 
 async def test_unforeseen_exceptions_are_contained_counted_and_logged_with_their_trace(
