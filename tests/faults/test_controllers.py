@@ -79,6 +79,11 @@ class Cluster:
         """Reason of a polecat's Ready condition."""
         return self.ready(POLECAT.path(WORKERS, name))
 
+    def generations(self, name: str) -> set[int]:
+        """Generations of a polecat from which its conditions were made."""
+        conditions = self.server.objects[POLECAT.path(WORKERS, name)]["status"]["conditions"]
+        return {condition["observedGeneration"] for condition in conditions}
+
 
 @pytest.fixture
 def clock() -> VirtualClock:
@@ -112,6 +117,23 @@ async def test_a_polecat_waits_for_its_rig_runs_and_ends(with_polecats: Cluster)
         cluster.change_pod("polecat-a", ENDED)
         await until(lambda: cluster.says("a") == "Done")
     assert cluster.pods() == ["polecat-a"]
+
+
+async def test_a_status_carries_the_generation_that_it_was_made_from(with_polecats: Cluster) -> None:
+    """Pitfall 11: the polecat changes while its status is on the way."""
+    cluster, path = with_polecats, POLECAT.path(WORKERS, "a")
+
+    async def changed_meanwhile(request: web.Request) -> web.StreamResponse:
+        cluster.polecat("a", desiredState="Idle", metadata={"generation": 2})
+        return await cluster.server.api(request)
+
+    cluster.server.script("PATCH", changed_meanwhile)
+    cluster.polecat("a", desiredState="Terminated")
+    async with running(cluster.manager):
+        await until(lambda: cluster.says("a") == "Terminated")
+        assert cluster.server.objects[path]["metadata"]["generation"] == 2
+        assert cluster.generations("a") == {1}
+        await until(lambda: cluster.generations("a") == {2})
 
 
 async def test_the_time_until_a_polecat_works_is_measured_once(with_polecats: Cluster) -> None:
