@@ -1,10 +1,11 @@
 """Projections of core kinds: only the fields that controllers read. There may be thousands of pods, so they are small."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from sys import intern
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from attrs import frozen
 
@@ -32,7 +33,12 @@ class PodPhase(StrEnum):
     @property
     def terminal(self) -> bool:
         """Whether no container of the pod will run again."""
-        return self in (PodPhase.SUCCEEDED, PodPhase.FAILED)
+        return self in _TERMINAL
+
+
+#: Members by value, and the terminal ones, looked up once: Enum's own ways are slow, and every event of a pod asks.
+_PHASES: Final = {phase.value: phase for phase in PodPhase}
+_TERMINAL: Final = (PodPhase.SUCCEEDED, PodPhase.FAILED)
 
 
 @frozen
@@ -164,30 +170,47 @@ def _node(raw: Raw) -> Node:
 
 
 def _phase(status: Raw) -> PodPhase:
-    try:
-        return PodPhase(status.get("phase") or PodPhase.PENDING)
-    except ValueError:
-        raise MalformedObjectError(f"status.phase {status.get('phase')!r} is not a pod phase") from None
+    value = status.get("phase") or "Pending"
+    phase = _PHASES.get(value) if isinstance(value, str) else None
+    if phase is None:
+        raise MalformedObjectError(f"status.phase {value!r} is not a pod phase")
+    return phase
 
 
 def _container(raw: Raw) -> Container:
-    return Container(_word(raw, "name"), _word(raw, "image"))
+    return _shared_container(_text(raw, "name"), _text(raw, "image"))
 
 
 def _condition(raw: Raw) -> PodCondition:
-    return PodCondition(_word(raw, "type"), _word(raw, "status"), _word(raw, "reason"), _text(raw, "message"))
+    message = _text(raw, "message")
+    if message:
+        return PodCondition(_word(raw, "type"), _word(raw, "status"), _word(raw, "reason"), message)
+    return _shared_condition(_text(raw, "type"), _text(raw, "status"), _text(raw, "reason"))
+
+
+# What many pods have in common is made and kept once.
+
+
+@lru_cache(maxsize=1024)
+def _shared_container(name: str, image: str) -> Container:
+    return Container(intern(name), intern(image))
+
+
+@lru_cache(maxsize=1024)
+def _shared_condition(type_: str, status: str, reason: str) -> PodCondition:
+    return PodCondition(intern(type_), intern(status), intern(reason), "")
 
 
 def _container_status(raw: Raw) -> ContainerStatus:
     state = _map(raw, "state")
     return ContainerStatus(
-        name=_word(raw, "name"),
-        ready=raw.get("ready") is True,
-        started=raw.get("started") is True,
-        restart_count=_integer(raw, "restartCount"),
-        waiting=_state(state, "waiting", _waiting),
-        running=_state(state, "running", _running),
-        terminated=_state(state, "terminated", _terminated),
+        _word(raw, "name"),
+        raw.get("ready") is True,
+        raw.get("started") is True,
+        _integer(raw, "restartCount"),
+        None if state.get("waiting") is None else _waiting(_map(state, "waiting")),
+        None if state.get("running") is None else _running(_map(state, "running")),
+        None if state.get("terminated") is None else _terminated(_map(state, "terminated")),
     )
 
 
@@ -212,33 +235,29 @@ def _terminated(raw: Raw) -> Terminated:
 
 def _map(raw: Raw, name: str) -> Raw:
     value = raw.get(name)
+    if isinstance(value, dict):
+        return value
     if value is None:
         return {}
-    if not isinstance(value, dict):
-        raise MalformedObjectError(f"{name} is not an object")
-    return value
+    raise MalformedObjectError(f"{name} is not an object")
 
 
 def _each(raw: Raw, name: str, project: Callable[[Raw], T]) -> tuple[T, ...]:
-    value: Sequence[Any] | None = raw.get(name)
+    value = raw.get(name)
     if value is None:
         return ()
-    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+    if not isinstance(value, list) or not _OBJECTS.issuperset(map(type, value)):
         raise MalformedObjectError(f"{name} is not a list of objects")
-    return tuple(project(item) for item in value)
-
-
-def _state(raw: Raw, name: str, project: Callable[[Raw], T]) -> T | None:
-    return project(_map(raw, name)) if raw.get(name) is not None else None
+    return tuple(map(project, value))
 
 
 def _text(raw: Raw, name: str) -> str:
     value = raw.get(name)
+    if isinstance(value, str):
+        return value
     if value is None:
         return ""
-    if not isinstance(value, str):
-        raise MalformedObjectError(f"{name} is not a string")
-    return value
+    raise MalformedObjectError(f"{name} is not a string")
 
 
 def _word(raw: Raw, name: str) -> str:
@@ -248,11 +267,11 @@ def _word(raw: Raw, name: str) -> str:
 
 def _integer(raw: Raw, name: str) -> int:
     value = raw.get(name)
+    if type(value) is int:
+        return value
     if value is None:
         return 0
-    if type(value) is not int:
-        raise MalformedObjectError(f"{name} is not an integer")
-    return value
+    raise MalformedObjectError(f"{name} is not an integer")
 
 
 def _time(raw: Raw, name: str) -> datetime | None:
@@ -262,6 +281,8 @@ def _time(raw: Raw, name: str) -> datetime | None:
     except ValueError:
         raise MalformedObjectError(f"{name} {text!r} is not an RFC 3339 time") from None
 
+
+_OBJECTS: Final = frozenset({dict})
 
 POD: Final = Resource("", "v1", "Pod", "pods", namespaced=True, project=_pod)
 NODE: Final = Resource("", "v1", "Node", "nodes", namespaced=False, project=_node)

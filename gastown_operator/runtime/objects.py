@@ -6,6 +6,7 @@ so it must be immutable all the way down: tuples for lists, `MappingProxyType` f
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from sys import intern
 from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
@@ -17,6 +18,7 @@ Raw = Mapping[str, Any]
 """A decoded JSON object as the API server sent it."""
 
 EMPTY: Mapping[str, str] = MappingProxyType({})
+_STRINGS = frozenset({str})
 
 
 class MalformedObjectError(ValueError):
@@ -160,6 +162,12 @@ def parse_metadata(raw: Raw) -> ObjectMeta:
 
 def parse_time(text: str) -> datetime:
     """Parse an RFC 3339 time with an offset, as Kubernetes' Time and MicroTime. Raises ValueError."""
+    return _moment(text)
+
+
+@lru_cache(maxsize=4096)
+def _moment(text: str) -> datetime:
+    """As `parse_time`. Objects name the same moments again and again: what was made at once, and what is read once more."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"{text!r} has no UTC offset")
@@ -178,11 +186,11 @@ def format_micro_time(moment: datetime) -> str:
 
 def _text(metadata: Raw, name: str) -> str:
     value = metadata.get(name)
+    if isinstance(value, str):
+        return value
     if value is None:
         return ""
-    if not isinstance(value, str):
-        raise MalformedObjectError(f"metadata.{name} is not a string")
-    return value
+    raise MalformedObjectError(f"metadata.{name} is not a string")
 
 
 def _integer(metadata: Raw, name: str) -> int:
@@ -206,32 +214,33 @@ def _strings(metadata: Raw, name: str) -> Mapping[str, str]:
     value = metadata.get(name)
     if not value:
         return EMPTY
-    if not isinstance(value, dict) or not all(type(text) is str for text in value.values()):
+    if not isinstance(value, dict) or not _STRINGS.issuperset(map(type, value.values())):
         raise MalformedObjectError(f"metadata.{name} is not a map of strings")
     return MappingProxyType(value)
 
 
 def _finalizers(metadata: Raw) -> tuple[str, ...]:
     value = _list(metadata, "finalizers")
-    if not all(isinstance(text, str) for text in value):
+    if not _STRINGS.issuperset(map(type, value)):
         raise MalformedObjectError("metadata.finalizers is not a list of strings")
     return tuple(value)
 
 
 def _owners(metadata: Raw) -> tuple[OwnerReference, ...]:
     try:
-        return tuple(
-            OwnerReference(
-                api_version=intern(entry["apiVersion"]),
-                kind=intern(entry["kind"]),
-                name=entry["name"],
-                uid=entry["uid"],
-                controller=entry.get("controller") is True,
-            )
-            for entry in _list(metadata, "ownerReferences")
-        )
+        return tuple(map(_owner, _list(metadata, "ownerReferences")))
     except (KeyError, TypeError, AttributeError):
         raise MalformedObjectError("metadata.ownerReferences has a malformed entry") from None
+
+
+def _owner(entry: Raw) -> OwnerReference:
+    return OwnerReference(
+        api_version=intern(entry["apiVersion"]),
+        kind=intern(entry["kind"]),
+        name=entry["name"],
+        uid=entry["uid"],
+        controller=entry.get("controller") is True,
+    )
 
 
 def _list(metadata: Raw, name: str) -> Sequence[Any]:
