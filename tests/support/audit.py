@@ -2,16 +2,20 @@
 
 import json
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 from attrs import frozen
 
-from gastown_operator.runtime.objects import Raw
+from gastown_operator.runtime.objects import Raw, parse_time
 
 
 @frozen
 class Write:
-    """One write that the API server has answered."""
+    """One write that the API server has answered.
+
+    `credential` tells processes apart that share an account: each token has an id of its own. `began` is when the request came.
+    """
 
     verb: str
     resource: str
@@ -20,6 +24,8 @@ class Write:
     name: str
     user_agent: str
     status: int
+    credential: str
+    began: datetime
 
     @property
     def what(self) -> str:
@@ -56,4 +62,12 @@ def _write(entry: Raw) -> Write:
         name=target.get("name", ""),
         user_agent=entry.get("userAgent", ""),
         status=entry.get("responseStatus", {}).get("code", 0),
+        credential=_credential(entry),
+        began=parse_time(entry["requestReceivedTimestamp"]),
     )
+
+
+def _credential(entry: Raw) -> str:
+    """The id of the token, as its `jti` has it; empty for a client certificate."""
+    ids = entry["user"].get("extra", {}).get("authentication.kubernetes.io/credential-id", [""])
+    return str(ids[0]).removeprefix("JTI=")

@@ -75,6 +75,21 @@ class OperatorProcess:
         self._process = None
         return process.wait(STOP_SECONDS)
 
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._running().send_signal(number)
+
+    def ended(self) -> int:
+        """Return its exit status, once it has ended by itself. Raises TimeoutExpired if it does not."""
+        status = self._running().wait(STOP_SECONDS)
+        self._process = None
+        return status
+
+    @property
+    def runs(self) -> bool:
+        """Whether it was started, and neither ended nor killed since."""
+        return self._process is not None and self._process.poll() is None
+
     def tail(self, lines: int = 40) -> str:
         """Return the last lines of its log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])

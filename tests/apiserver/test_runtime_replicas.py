@@ -1,0 +1,260 @@
+"""Two replicas of the operator while polecats keep coming: the leader is killed, stopped, or told to end.
+
+The replicas have the same rights and different tokens, by which the API server's audit log tells them apart.
+"""
+
+import base64
+import json
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from time import sleep
+from uuid import uuid4
+
+import pytest
+from attrs import define, field
+
+from gastown_operator.api.core import NAMESPACE, POD
+from gastown_operator.api.polecat import POLECAT
+from gastown_operator.api.rig import RIG
+from gastown_operator.controllers.polecat.reconciler import CONCURRENCY
+from gastown_operator.runtime.lease import LEASE
+from tests.apiserver.client import JSON, Client
+from tests.support.audit import AuditLog, Write
+from tests.support.cluster import Cluster, environment
+from tests.support.installation import NAMESPACE as SYSTEM
+from tests.support.installation import install, operator_kubeconfig
+from tests.support.lab import HOW
+from tests.support.operator_process import OperatorProcess
+from tests.support.polecats import eventually
+
+DURATION, RENEW_DEADLINE, RETRY_PERIOD = 4.0, 3.0, 0.5
+ARGUMENTS = (
+    *("--workload-image", "workload:1"),
+    "--leader-elect",
+    *("--leader-election-lease-duration", str(DURATION)),
+    *("--leader-election-renew-deadline", str(RENEW_DEADLINE)),
+    *("--leader-election-retry-period", str(RETRY_PERIOD)),
+)
+LEASE_NAME = "gastown-operator"
+PAUSE = 0.02  # seconds between two polecats, so that the leader always has work
+
+
+@define
+class Replica:
+    """One operator with a token of its own, whose id is `credential`."""
+
+    process: OperatorProcess
+    credential: str
+
+    @classmethod
+    def at(cls, directory: Path) -> "Replica":
+        directory.mkdir()
+        kubeconfig = operator_kubeconfig(directory)
+        token = json.loads(kubeconfig.read_text())["users"][0]["user"]["token"]
+        payload = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return cls(OperatorProcess(kubeconfig, directory / "operator.log", ARGUMENTS), claims["jti"])
+
+    @property
+    def leads(self) -> bool:
+        """Whether it has become leader, at some time."""
+        return "became leader" in self.process.log.read_text(errors="replace")
+
+
+@define
+class Slinger:
+    """Creates polecats all the time, from a thread: in one namespace, of several rigs, so that none is ever full."""
+
+    cluster: Cluster
+    name: str
+    slung: list[str] = field(factory=list)
+    _stop: threading.Event = field(factory=threading.Event)
+
+    def prepare(self) -> None:
+        """Make the rigs and their namespace."""
+        self.cluster.create(NAMESPACE, {"metadata": {"name": self.name}})
+        for rig in self._rigs:
+            spec = {
+                "gitURL": "ssh://git@git.example.invalid/project.git",
+                "beadsPrefix": "gt",
+                "workNamespace": self.name,
+                "settings": {"maxPolecats": 100},
+            }
+            self.cluster.create(RIG, {"metadata": {"name": rig}, "spec": spec})
+
+    def clean(self) -> None:
+        """Remove them."""
+        self.cluster.delete(NAMESPACE, "", self.name)
+        for rig in self._rigs:
+            self.cluster.delete(RIG, "", rig)
+
+    @contextmanager
+    def slinging(self) -> Iterator[None]:
+        """Go on for the time of a block."""
+        thread = threading.Thread(target=self._run)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            thread.join()
+
+    def until_more_pods(self, number: int) -> None:
+        """Wait until so many more polecats have pods."""
+        wanted = len(self.pods()) + number
+        eventually(lambda: len(self.pods()) >= wanted, f"{number} more pods")
+
+    def pods(self) -> list[JSON]:
+        """Return the pods that there are."""
+        return self.cluster.objects(POD, self.name)
+
+    @property
+    def _rigs(self) -> list[str]:
+        return [f"{self.name}-{number}" for number in range(10)]
+
+    def _run(self) -> None:
+        while not self._stop.wait(PAUSE):
+            name = f"p{len(self.slung)}"
+            spec = {
+                "rig": self._rigs[len(self.slung) % len(self._rigs)],
+                "desiredState": "Working",
+                "taskDescription": "Task",
+                "agent": "custom",
+                "agentConfig": {"command": ["true"]},
+            }
+            self.cluster.create(POLECAT, {"metadata": {"namespace": self.name, "name": name}, "spec": spec})
+            self.slung.append(name)
+
+
+@define
+class Election:
+    """What the audit log says about two replicas."""
+
+    old: Replica
+    new: Replica
+    writes: list[Write]
+
+    def leases(self, replica: Replica) -> list[datetime]:
+        """Return when a replica wrote the Lease."""
+        return [write.began for write in self._of(replica) if _is_lease(write) and write.status < 300]
+
+    def work(self, replica: Replica) -> list[Write]:
+        """Return everything else that a replica wrote, or tried to."""
+        return [write for write in self._of(replica) if not _is_lease(write)]
+
+    @property
+    def late(self) -> list[Write]:
+        """What the old leader sent after the time until which its last renewal let it: that is counted from before the call."""
+        deadline = self.leases(self.old)[-1] + timedelta(seconds=RENEW_DEADLINE)
+        return [write for write in self.work(self.old) if write.began > deadline]
+
+    def _of(self, replica: Replica) -> list[Write]:
+        return [write for write in self.writes if write.credential == replica.credential]
+
+
+def _is_lease(write: Write) -> bool:
+    return write.resource == LEASE.plural
+
+
+@pytest.fixture(scope="module")
+def installed(client: Client) -> Cluster:
+    """A cluster with our CRDs and rights."""
+    install()
+    return Cluster(client)
+
+
+@pytest.fixture
+def cluster(installed: Cluster) -> Cluster:
+    """The same, in which nobody leads."""
+    installed.delete(LEASE, SYSTEM, LEASE_NAME)
+    return installed
+
+
+@pytest.fixture
+def slinger(cluster: Cluster) -> Iterator[Slinger]:
+    made = Slinger(cluster, f"replicas-{uuid4().hex[:6]}")
+    made.prepare()
+    yield made
+    made.clean()
+
+
+@pytest.fixture
+def replicas(cluster: Cluster, tmp_path: Path) -> Iterator[tuple[Replica, Replica]]:  # noqa: ARG001 - installed first
+    """The leader, and a standby that is ready."""
+    leader, standby = Replica.at(tmp_path / "leader"), Replica.at(tmp_path / "standby")
+    started = []
+    try:
+        for replica in (leader, standby):
+            replica.process.start()
+            started.append(replica.process)
+            eventually(lambda: leader.leads, "the first one leads")
+        assert not standby.leads
+        yield leader, standby
+    finally:
+        for process in started:
+            if process.runs:
+                process.kill()
+
+
+@pytest.fixture
+def audit() -> AuditLog:
+    return AuditLog(Path(environment("GASTOWN_LAB_AUDIT_LOG", HOW)))
+
+
+@pytest.mark.parametrize(
+    "fault", [signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM], ids=lambda fault: fault.name
+)
+def test_a_standby_takes_over_and_no_two_leaders_writes_mix(
+    replicas: tuple[Replica, Replica], slinger: Slinger, audit: AuditLog, fault: signal.Signals
+) -> None:
+    old, new = replicas
+    position = audit.end()
+    with slinger.slinging():
+        slinger.until_more_pods(20)
+        old.process.send(fault)
+        struck = datetime.now(UTC)
+        eventually(lambda: new.leads, "the standby leads", 2 * DURATION)
+        slinger.until_more_pods(20)
+        if fault is signal.SIGSTOP:
+            old.process.send(signal.SIGCONT)
+        status = old.process.ended()
+        slinger.until_more_pods(20)
+    assert status == {signal.SIGKILL: -signal.SIGKILL, signal.SIGSTOP: 1, signal.SIGTERM: 0}[fault]
+    eventually(lambda: len(slinger.pods()) == len(slinger.slung), "every polecat has a pod")
+
+    election = Election(old, new, list(audit.since(position)))
+    assert len(election.late) <= CONCURRENCY
+    assert [write for write in election.late if write.status < 400] == []
+    done_by_old = [write.began for write in election.work(old) if write.status < 300]
+    done_by_new = [write.began for write in election.work(new) if write.status < 300]
+    took_over = election.leases(new)[0]
+    assert max(done_by_old) < took_over < min(done_by_new)
+    if fault is signal.SIGTERM:
+        assert (took_over - struck).total_seconds() < DURATION
+    else:
+        assert took_over > election.leases(old)[-1] + timedelta(seconds=RENEW_DEADLINE)
+    created = Counter(
+        write.name for write in election.writes if write.what == "create pods" and write.status == 201
+    )
+    assert set(created.values()) == {1}
+    owners = Counter(pod["metadata"]["ownerReferences"][0]["name"] for pod in slinger.pods())
+    assert owners == Counter(slinger.slung)
+
+
+def test_a_leader_that_stands_still_for_less_than_its_deadline_goes_on(
+    replicas: tuple[Replica, Replica], slinger: Slinger
+) -> None:
+    leader, standby = replicas
+    with slinger.slinging():
+        slinger.until_more_pods(10)
+        leader.process.send(signal.SIGSTOP)
+        sleep(RENEW_DEADLINE / 3)  # the fault itself
+        leader.process.send(signal.SIGCONT)
+        slinger.until_more_pods(10)
+    assert leader.process.stop() == 0
+    eventually(lambda: standby.leads, "the standby leads", DURATION)
