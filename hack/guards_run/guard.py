@@ -104,7 +104,7 @@ def _problems(guard: Guard, root: Path) -> Iterator[str]:
         yield f"guard {guard.name}: what takes its place is no Python: {error}"
     for test in guard.tests:
         file, _, rest = test.partition("::")
-        function = rest.partition("::")[0]
+        function = rest.partition("::")[0].partition("[")[0]
         if not (root / file).exists() or function not in (root / file).read_text():
             yield f"guard {guard.name}: there is no test {test}"
 
