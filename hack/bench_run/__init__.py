@@ -1,0 +1,1 @@
+"""Runs the benchmarks, each in the cluster that it needs, and keeps what they say."""

@@ -1,0 +1,69 @@
+"""Every measure of the suite: what it is called, what it needs around it, and where it is written."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from importlib import import_module
+from typing import Any, Final
+
+from attrs import field, frozen
+
+from tests.bench.figures import Figure
+
+
+class Surroundings(StrEnum):
+    """The cluster that a measure runs in; the values are what `hack/cluster up --nodes` takes."""
+
+    NOTHING = ""
+    """None: a scripted server of its own."""
+    APISERVER = "none"
+    """A real API server without nodes."""
+    KWOK = "kwok"
+    """A real API server and fake nodes."""
+
+
+@frozen
+class Measure:
+    """One benchmark.
+
+    Attributes:
+        module: in this package; its function `measure` returns the figures.
+        limit: seconds after which something must be wrong.
+        quick: arguments for a run that shows that the benchmark works, and measures nothing.
+    """
+
+    name: str
+    about: str
+    surroundings: Surroundings
+    module: str
+    limit: float
+    quick: Mapping[str, Any] = field(factory=dict)
+
+    def run(self, **settings: Any) -> list[Figure]:
+        """Measure, with the arguments of the module's function. Raises BenchmarkError."""
+        figures: list[Figure] = import_module(f"tests.bench.{self.module}").measure(**settings)
+        return figures
+
+
+_NOTHING, _API, _KWOK = Surroundings.NOTHING, Surroundings.APISERVER, Surroundings.KWOK
+
+MEASURES: Final = (
+    Measure(
+        "event-rate",
+        "CPU for 2,000 watch events/s",
+        _NOTHING,
+        "event_rate",
+        400,
+        {"seconds": 3.0, "baseline_seconds": 3.0, "pods": 200},
+    ),
+    Measure("event-latency", "from an event to the start of its reconcile", _NOTHING, "event_latency", 400),
+    Measure("sync", "filling the caches with 20,000 pods", _NOTHING, "sync", 600),
+    Measure(
+        "thousand",
+        "1,000 polecats created → all Working",
+        _KWOK,
+        "thousand",
+        900,
+        {"polecats": 50, "pairs": 1, "rigs": 5},
+    ),
+)
+"""In the order in which all of them run."""
