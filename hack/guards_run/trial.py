@@ -16,7 +16,7 @@ from hack.guards_run.guard import ROOT, Guard
 PARTS: Final = ("gastown_operator", "tests", "hack", "docs", "manifests", "pyproject.toml")
 TEST_SECONDS: Final = 20  # for one test; one that hangs without its guard has failed
 SLOW_TEST_SECONDS: Final = 120
-RUN_SECONDS: Final = 300  # for all of them, should the test runner itself hang
+RUN_SECONDS: Final = 180  # for all of them, should the test runner itself hang
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from attrs import define, field
 from gastown_operator.runtime.clock import Clock, SystemClock
 
 Raw = dict[str, Any]
+APPLY = "application/apply-patch+yaml"
 DELETED_AT = "2026-01-01T00:00:00Z"
 
 
@@ -112,7 +113,9 @@ class HonestServer:
         path = request.path.removesuffix("/status")
         known = self.objects.get(path)
         if known is None:
-            return refusal(404, "NotFound")
+            if request.content_type != APPLY or path != request.path or body["metadata"].get("uid"):
+                return refusal(404, "NotFound")
+            return web.json_response(self.put(path, body), status=201)
         if not _meant(known, body.get("metadata", {})):
             return refusal(409, "Conflict")
         changed = self.put(path, merged(known, body))
