@@ -5,6 +5,7 @@ from typing import assert_never
 from uuid import uuid4
 
 import anyio
+from anyio.lowlevel import checkpoint
 from attrs import define, frozen
 
 from gastown_operator.runtime.clock import Clock
@@ -63,6 +64,7 @@ class ControllerWorkers:
                 await self._turn(ticket)
             finally:
                 self._queue.done(ticket.request)
+            await checkpoint()  # a backlog of reconciles that await nothing must not stop the event loop
 
     async def _turn(self, ticket: Ticket) -> None:
         if self._gate.hold(ticket.request, self._queue, priority=ticket.priority):

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 import anyio
+import anyio.lowlevel
 import pytest
 from attrs import define, field
 from prometheus_client import CollectorRegistry
@@ -183,6 +184,19 @@ async def test_priority_survives_a_requeue_unless_the_result_says_otherwise(benc
     bench.clock.move(1)
     bench.queue.release_due()
     assert bench.queue.state("c").ready_by_priority == {7: 1}
+
+
+async def test_a_backlog_leaves_the_event_loop_to_others_between_two_reconciles(bench: Bench) -> None:
+    for number in range(50):
+        bench.queue.add(Request("c", ObjectKey("ns", str(number))))
+    turns = 0
+    async with anyio.create_task_group() as group:
+        group.start_soon(bench.workers.run)
+        while bench.count("controller_runtime_reconcile_total", result="success") != 50:
+            await anyio.lowlevel.checkpoint()
+            turns += 1
+        group.cancel_scope.cancel()
+    assert turns >= 50
 
 
 async def test_series_start_at_zero(bench: Bench) -> None:
