@@ -113,6 +113,8 @@ def main(argv: Sequence[str]) -> int:
     trial = arguments.quick or bool(arguments.set)
     results = Results(SCRATCH / "trial.json") if trial else kept
     SCRATCH.mkdir(parents=True, exist_ok=True)
+    if trial:
+        results.path.unlink(missing_ok=True)
     failed = [] if arguments.table else _measure(_chosen(arguments, kept), arguments, results)
     print(table.text(results.figures()))
     if failed:
@@ -134,7 +136,10 @@ def _measure(chosen: Sequence[Measure], arguments: argparse.Namespace, results: 
         results.merge(measure.name, about, figures)
         if results.path.parent == DOCS:
             table.write(PAGE, table.markdown(list(results.figures()), results.read()))
-        print(table.text(Figure(**figure) for figure in figures), flush=True)
+        _say(
+            f"{measure.name}, after {about['seconds']} s:\n"
+            + table.text(Figure(**figure) for figure in figures)
+        )
     return failed
 
 

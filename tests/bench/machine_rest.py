@@ -6,12 +6,13 @@ from typing import Final
 
 PERIOD: Final = 1.0
 IDLE: Final = 0.85
-LIMIT: Final = 15.0
+LONGEST: Final = 30.0
+SECONDS_PER_POLECAT: Final = 0.02
 
 
-def rest() -> None:
-    """Return when the processors have been mostly idle for a second, or after some seconds in any case."""
-    deadline = time.monotonic() + LIMIT
+def rest(polecats: int) -> None:
+    """Return when the processors have been mostly idle for a second, or when so many polecats must be forgotten."""
+    deadline = time.monotonic() + min(LONGEST, SECONDS_PER_POLECAT * polecats)
     while _idle_share() < IDLE and time.monotonic() < deadline:
         pass
 

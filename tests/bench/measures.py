@@ -65,5 +65,31 @@ MEASURES: Final = (
         900,
         {"polecats": 50, "pairs": 1, "rigs": 5},
     ),
+    Measure("memory", "RSS with 1,000 and 5,000 polecats", _KWOK, "memory", 600, {"few": 100, "many": 200}),
+    Measure("curve", "500 to 5,000 polecats", _KWOK, "curve", 900, {"sizes": [50, 100]}),
+    Measure(
+        "restart",
+        "start with 5,000 polecats → first fresh event handled",
+        _KWOK,
+        "restart",
+        600,
+        {"polecats": 100, "times": 1},
+    ),
+    Measure(
+        "failover",
+        "the leader stops, or is killed → first write of its successor",
+        _KWOK,
+        "failover",
+        900,
+        {"releases": 1, "crashes": 1},
+    ),
+    Measure(
+        "idle",
+        "1,000 polecats, 10 minutes of nothing",
+        _KWOK,
+        "idle",
+        1000,
+        {"seconds": 20.0, "polecats": 50},
+    ),
 )
 """In the order in which all of them run."""

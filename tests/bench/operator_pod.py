@@ -60,6 +60,11 @@ class OperatorPod:
         """The process id of the present run."""
         return self._running().pid
 
+    @property
+    def runs(self) -> bool:
+        """Whether it was started and not ended."""
+        return self._process is not None
+
     def start(self, *, ready: bool = True) -> None:
         """Start it; return at once, or once it is ready."""
         account = str(self.directory / "account")
@@ -100,10 +105,6 @@ class OperatorPod:
                 process.wait(STOP_SECONDS)
             finally:
                 process.kill()
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send it a signal, and do not wait."""
-        self._running().send_signal(number)
 
     def cpu_seconds(self) -> float:
         """CPU time that it has used so far."""
