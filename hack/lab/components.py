@@ -87,7 +87,8 @@ class Catalog:
             f"--service-account-key-file={pki.certificate('service-account')}",
             f"--service-account-signing-key-file={pki.key('service-account')}",
             "--authorization-mode=Node,RBAC",
-            "--enable-admission-plugins=NodeRestriction",
+            # The second one is off by default and on in OpenShift: who blocks an owner's deletion needs a right for it.
+            "--enable-admission-plugins=NodeRestriction,OwnerReferencesPermissionEnforcement",
             "--allow-privileged=true",
             # Without it `kubectl logs` looks the node's name up.
             "--kubelet-preferred-address-types=InternalIP",

@@ -19,8 +19,10 @@ ACCOUNT = Resource(
 )
 ROLE = Resource(RBAC, "v1", "Role", "roles", namespaced=True, project=PartialObject.project)
 BINDING = Resource(RBAC, "v1", "RoleBinding", "rolebindings", namespaced=True, project=PartialObject.project)
+BLOCK_DELETION: Raw = {"apiGroups": [""], "resources": ["configmaps/finalizers"], "verbs": ["update"]}
 COPIER_RULES: tuple[Raw, ...] = (
     {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list", "watch", "create"]},
+    BLOCK_DELETION,
     {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
 )
 

@@ -9,9 +9,11 @@ import pytest
 from gastown_operator.runtime.client import Client
 from gastown_operator.runtime.configuration import Connection
 from gastown_operator.runtime.errors import Forbidden
+from gastown_operator.runtime.helpers import controller_reference
 from gastown_operator.runtime.manager import Manager, Options
 from gastown_operator.runtime.objects import ObjectKey, PartialObject, Resource
-from tests.apiserver.accounts import COPIER_RULES, Account
+from gastown_operator.runtime.plan import Create, Plan
+from tests.apiserver.accounts import BLOCK_DELETION, COPIER_RULES, Account
 from tests.apiserver.copier import (
     POLL,
     cached,
@@ -20,6 +22,7 @@ from tests.apiserver.copier import (
     copies_of,
     create_originals,
     live,
+    original,
     relists,
     running,
     sample,
@@ -94,7 +97,7 @@ async def test_a_manager_that_starts_without_rights_waits_for_them(
     connection: Connection, admin: Client, namespace: str, tmp_path: Path
 ) -> None:
     account = Account(admin, namespace)
-    await account.create(COPIER_RULES[1])
+    await account.create(COPIER_RULES[-1])
     manager = Manager(account.mounted(tmp_path, connection), Options("runtime-test", namespaces=(namespace,)))
     cache, made = manager.store(CONFIG_MAP), copier(manager)
     await create_originals(admin, namespace, ["a"])
@@ -104,6 +107,34 @@ async def test_a_manager_that_starts_without_rights_waits_for_them(
         await account.limit(*COPIER_RULES)
         await until(lambda: copies(cache).keys() == copies_of(["a"]), "a copy")
         assert manager.readyz.run().healthy
+
+
+@pytest.mark.parametrize(
+    ("blocking", "may_block", "made"), [(False, False, True), (True, False, False), (True, True, True)]
+)
+async def test_only_who_may_change_an_owners_finalizers_can_block_its_deletion(
+    connection: Connection,
+    admin: Client,
+    namespace: str,
+    tmp_path: Path,
+    blocking: bool,
+    may_block: bool,
+    made: bool,
+) -> None:
+    account = Account(admin, namespace)
+    rules = [rule for rule in COPIER_RULES if may_block or rule is not BLOCK_DELETION]
+    await account.create(*rules)
+    owner = PartialObject.project(await admin.create(CONFIG_MAP, original(namespace, "owner"), "test"))
+    reference = controller_reference(CONFIG_MAP, owner.metadata, block_deletion=blocking)
+    body = {"metadata": {"name": "owned", "namespace": namespace, "ownerReferences": [reference]}}
+    manager = Manager(account.mounted(tmp_path, connection), Options("runtime-test", namespaces=(namespace,)))
+    execution = await manager.executor("copier").execute(CONFIG_MAP, owner, Plan((Create(CONFIG_MAP, body),)))
+    await manager.close()
+    refused = execution.refusal
+    assert made == (refused is None)
+    if refused is not None:
+        assert isinstance(refused.error, Forbidden)
+        assert "blockOwnerDeletion" in str(refused.error)
 
 
 async def until_refused(client: Client, resource: Resource[PartialObject], namespace: str) -> None:
