@@ -1,21 +1,59 @@
 """Reading the lines of a watch, where nothing can be taken for granted but the bytes."""
 
+import re
+from collections.abc import Iterator
+from typing import Any
+
 import orjson
 
 from gastown_operator.runtime.errors import UnexpectedResponse, from_status
 from gastown_operator.runtime.objects import ObjectKey, Raw
 
+MAX_DEPTH = (
+    200  # levels that are kept of JSON too deep for the parser (orjson: 1024; the API server stores 10,000)
+)
+MAX_DIGITS = 20  # of a resource version; etcd's revisions have 64 bits
 _INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
+
+
+def decode_json(text: bytes) -> Any:
+    """Decode JSON; what is nested too deeply for that is replaced by null. Raises orjson.JSONDecodeError.
+
+    Users can store such values in fields without a schema. One object must not hide all others.
+    """
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        if "depth" not in str(error):
+            raise
+    return orjson.loads(b"".join(_shallow(text)))
+
+
+def _shallow(text: bytes) -> Iterator[bytes]:
+    depth = kept = 0
+    for token in _STRING_OR_BRACKET.finditer(text):
+        match token.group():
+            case b"{" | b"[":
+                depth += 1
+                if depth == MAX_DEPTH + 1:
+                    yield text[kept : token.start()]
+            case b"}" | b"]":
+                depth -= 1
+                if depth == MAX_DEPTH:
+                    yield b"null"
+                    kept = token.end()
+    yield text[kept:] if depth <= MAX_DEPTH else b""
 
 
 def decode_event(line: bytes) -> tuple[str, Raw]:
     """Decode a line into type and object. Raises ApiError for an ERROR event, or for what is no event."""
     try:
-        event = orjson.loads(line)
+        event = decode_json(line)
         kind, raw = event["type"], event["object"]
     except (orjson.JSONDecodeError, KeyError, TypeError):
         raise UnexpectedResponse(f"not a watch event: {line[:200]!r}") from None
-    if not isinstance(raw, dict):
+    if not isinstance(raw, dict) or not isinstance(kind, str):
         raise UnexpectedResponse(f"a watch event without an object: {line[:200]!r}")
     if kind == "ERROR":
         raise from_status(raw, verb="WATCH")
@@ -36,7 +74,9 @@ def uid_of(raw: Raw) -> str:
 def version_of(raw: Raw) -> int:
     """Return the resource version of such an object, or 0."""
     text = _metadata(raw).get("resourceVersion")
-    return int(text) if isinstance(text, str) and text.isdecimal() else 0
+    if not isinstance(text, str) or len(text) > MAX_DIGITS or not (text.isascii() and text.isdecimal()):
+        return 0
+    return int(text)
 
 
 def ends_initial_events(raw: Raw) -> bool:
@@ -46,5 +86,5 @@ def ends_initial_events(raw: Raw) -> bool:
 
 
 def _metadata(raw: Raw) -> Raw:
-    metadata = raw.get("metadata")
+    metadata = raw.get("metadata") if isinstance(raw, dict) else None
     return metadata if isinstance(metadata, dict) else {}
