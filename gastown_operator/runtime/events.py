@@ -201,6 +201,6 @@ def _reference(regarding: Regarding) -> dict[str, str]:
 
 
 def _cut(text: str) -> str:
-    """Cut a note to its limit in bytes, at a character."""
-    raw = text.encode()
-    return text if len(raw) <= NOTE_LIMIT else raw[: NOTE_LIMIT - 3].decode(errors="ignore") + "..."
+    """Cut a note to its limit in bytes, at a character; half a surrogate pair, which is no UTF-8, becomes a `?`."""
+    raw = text.encode(errors="replace")
+    return raw.decode() if len(raw) <= NOTE_LIMIT else raw[: NOTE_LIMIT - 3].decode(errors="ignore") + "..."

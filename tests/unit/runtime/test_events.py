@@ -95,6 +95,15 @@ async def test_an_event_says_everything_the_api_wants(wire: Wire, recorder: Even
     assert body["note"].endswith("...")
 
 
+async def test_a_note_that_is_no_unicode_text_ends_neither_the_recorder_nor_the_event(
+    wire: Wire, recorder: EventRecorder
+) -> None:
+    """What programs say in JSON may hold half of a surrogate pair, and so may names of files."""
+    recorder.event(POLECAT, EventNote("Warning", "PushRejected", "no branch \ud800 and no file \udc80"))
+    await recorder.flush()
+    assert wire.sent[0][2]["note"] == "no branch ? and no file ?"
+
+
 async def test_events_of_cluster_scoped_objects_live_in_default(wire: Wire, recorder: EventRecorder) -> None:
     recorder.event(Regarding("example.com/v1", "Rig", ObjectKey("", "r"), "uid"), NOTE)
     await recorder.flush()
