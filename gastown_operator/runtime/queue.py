@@ -71,7 +71,7 @@ class _Lane:
         while self.ready:
             _, sequence, request = self.ready[0]
             item = self.items.get(request)
-            if item and item.sequence == sequence and request not in self.processing:
+            if item and item.sequence == sequence:
                 return request
             heappop(self.ready)
         return None
