@@ -102,7 +102,12 @@ class EventRecorder:
         """Write everything that waits, and let the write that is under way end."""
         async with self._writing:
             while self._waiting:
-                await self._write(self._waiting.popleft())
+                occurrence = self._waiting.popleft()
+                try:
+                    await self._write(occurrence)
+                except Exception:  # an event that cannot even be encoded is not worth the process
+                    logger.exception("event not recorded")
+                    self._count("failed")
 
     async def _write(self, occurrence: _Occurrence) -> None:
         now = self._clock.monotonic()

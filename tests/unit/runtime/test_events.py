@@ -104,6 +104,16 @@ async def test_a_note_that_is_no_unicode_text_ends_neither_the_recorder_nor_the_
     assert wire.sent[0][2]["note"] == "no branch ? and no file ?"
 
 
+async def test_an_event_that_cannot_be_encoded_is_lost_alone(
+    wire: Wire, recorder: EventRecorder, registry: CollectorRegistry
+) -> None:
+    recorder.event(POLECAT, EventNote("Warning", "\udc80", "the reason is no text"))
+    recorder.event(POLECAT, NOTE)
+    await recorder.flush()
+    assert [body["reason"] for _, _, body in wire.sent] == ["ImagePull"]
+    assert count(registry, "failed") == 1
+
+
 async def test_events_of_cluster_scoped_objects_live_in_default(wire: Wire, recorder: EventRecorder) -> None:
     recorder.event(Regarding("example.com/v1", "Rig", ObjectKey("", "r"), "uid"), NOTE)
     await recorder.flush()
