@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
@@ -15,6 +16,7 @@ from tests.bench.figures import Figure
 
 JSON = dict[str, Any]
 START_SECONDS: Final = 60.0
+SETTLE_SECONDS: Final = 10.0
 
 
 class BenchmarkError(Exception):
@@ -116,6 +118,8 @@ def measure_reader(url: str, reader: str, *arguments: str, rate: float, seconds:
         before = child.ask("read")
         sent = _start(url, rate, seconds)
         after = child.ask("read")
+        if after["events"] - before["events"] >= 0.9 * len(sent["moments"]):
+            _settle(child, before["events"] + len(sent["moments"]))
         return Run(
             sent=len(sent["moments"]),
             handled=after["events"] - before["events"],
@@ -126,6 +130,14 @@ def measure_reader(url: str, reader: str, *arguments: str, rate: float, seconds:
             first_version=sent["first_version"],
             report=child.ask("report"),
         )
+
+
+def _settle(child: Child, events: int) -> None:
+    """Wait until a reader that keeps up has handled the last events, too, and what follows from them."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while child.ask("read")["events"] < events and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
 
 
 def _start(url: str, rate: float, seconds: float) -> JSON:
