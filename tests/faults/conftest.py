@@ -99,7 +99,7 @@ async def running(manager: Manager) -> AsyncIterator[None]:
         manager.stop()
 
 
-async def until(condition: Callable[[], Any]) -> None:
-    with anyio.fail_after(10):
+async def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
+    with anyio.fail_after(seconds):
         while not condition():
             await checkpoint()

@@ -4,6 +4,7 @@
 is kept in `requests`.
 """
 
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -80,15 +81,17 @@ class ScriptedServer(HonestServer):
     # What the server does
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator["ScriptedServer"]:
-        """Serve on a port of its own."""
+    async def running(
+        self, *, port: int = 0, tls: ssl.SSLContext | None = None
+    ) -> AsyncIterator["ScriptedServer"]:
+        """Serve on a port, by default on one of its own."""
         application = web.Application(client_max_size=64 * 1024 * 1024)
         application.router.add_route("*", "/{path:.*}", self._handle)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.01, handler_cancellation=True)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls)
         await site.start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
         try:
             yield self
         finally:
