@@ -12,6 +12,7 @@ from random import Random
 from typing import Any, Generic, TypeVar
 
 import anyio
+from anyio.lowlevel import checkpoint
 from attrs import define, field, frozen
 
 from gastown_operator.runtime.backoff import Backoff
@@ -50,6 +51,9 @@ SHORT_WATCH = (
 MISSING_KIND_DELAY = 10.0  # seconds; a CRD that may be installed later (controller-runtime retries as often)
 STREAMING_ATTEMPTS = 2  # failures of a streaming start before a list is tried instead
 PAGE_SIZE = 500
+OBJECTS_PER_TURN = (
+    100  # keeps one turn of the event loop in the low milliseconds while many objects come at once
+)
 
 
 class Phase(Enum):
@@ -240,19 +244,25 @@ class Reflector(Generic[T]):
     async def _pages(self, table: Table[T], size: int) -> int:
         token = ""
         while True:
-            page = await self._client.list_page(
-                self._resource,
-                self._selection.namespace,
-                label_selector=self._selection.label_selector,
-                field_selector=self._selection.field_selector,
-                limit=size,
-                continue_token=token,
-            )
-            for raw in page.items:
-                self._load(table, raw)
-            token = page.continue_token
+            token, version = await self._page(table, size, token)
             if not token:
-                return page.resource_version
+                return version
+
+    async def _page(self, table: Table[T], size: int, token: str) -> tuple[str, int]:
+        """Load one page; return the token of the next and the version of the list."""
+        page = await self._client.list_page(
+            self._resource,
+            self._selection.namespace,
+            label_selector=self._selection.label_selector,
+            field_selector=self._selection.field_selector,
+            limit=size,
+            continue_token=token,
+        )
+        for number, raw in enumerate(page.items):
+            if number % OBJECTS_PER_TURN == 0:
+                await checkpoint()
+            self._load(table, raw)
+        return page.continue_token, page.resource_version
 
     async def _complete(self, table: Table[T], version: int) -> None:
         reason, self._relist, self._streaming_failures = self._relist or "expired", None, 0
@@ -309,7 +319,9 @@ class Reflector(Generic[T]):
     async def _digest(self, batch: list[bytes], loading: Table[T] | None) -> Table[T] | None:
         """Take in some lines; return the table that is still loading, if it is."""
         self._metrics.last_event.set(self._clock.now().timestamp())
-        for line in batch:
+        for number, line in enumerate(batch, start=1):
+            if number % OBJECTS_PER_TURN == 0:
+                await checkpoint()
             kind, raw = decode_event(line)
             if loading is None:
                 self._change(kind, raw)

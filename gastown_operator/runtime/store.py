@@ -178,7 +178,8 @@ class Partition(Generic[T]):
         self.table = table
         self.resource_version = resource_version
         for number, event in enumerate(_differences(before, table, initial=initial), start=1):
-            self._store.dispatch(event)
+            if event is not None:
+                self._store.dispatch(event)
             if number % _EVENTS_PER_TURN == 0:
                 await cancel_shielded_checkpoint()  # half of the news would leave the handlers wrong for good
         self.synced = True
@@ -301,14 +302,23 @@ def _supersedes(value: Object, cached: Object) -> bool:
     )
 
 
-def _differences(before: Table[T], after: Table[T], *, initial: bool) -> Iterator[Event[T]]:
-    for key, old in before.objects.items():
+def _differences(before: Table[T], after: Table[T], *, initial: bool) -> Iterator[Event[T] | None]:
+    """Tell for each key of both tables what differs, if anything does.
+
+    `before` is used up on the way: to free all that it holds at the end would stop the event loop.
+    """
+    for key, old in list(before.objects.items()):
         new = after.objects.get(key)
-        if new is None or new.metadata.uid != old.metadata.uid:
+        if new is not None and new.metadata.uid == old.metadata.uid:
+            yield None
+        else:
+            before.remove(key)
             yield Event(old, None, final_state_unknown=True)
     for key, new in after.objects.items():
-        cached = before.objects.get(key)
-        if cached is None or cached.metadata.uid != new.metadata.uid:
+        cached = before.remove(key)
+        if cached is None:
             yield Event(None, new, initial=initial)
         elif cached.metadata.resource_version != new.metadata.resource_version:
             yield Event(cached, new)
+        else:
+            yield None
