@@ -156,10 +156,11 @@ class Partition(Generic[T]):
         self.advance(metadata.resource_version)
 
     def remove(self, key: ObjectKey, resource_version: int) -> None:
-        """Drop an object that was deleted at this resource version."""
-        old = self.table.remove(key)
-        if old is not None:
-            self._store.dispatch(Event(old, None))
+        """Drop an object that was deleted at this resource version. A deletion older than the cached state is a repetition."""
+        cached = self.table.objects.get(key)
+        if cached is not None and not 0 < resource_version < cached.metadata.resource_version:
+            self.table.remove(key)
+            self._store.dispatch(Event(cached, None))
         self.advance(resource_version)
 
     def advance(self, resource_version: int) -> None:

@@ -1,13 +1,10 @@
-"""What the cache promises its readers, and a model it is compared with."""
+"""What the cache promises its readers."""
 
 from functools import partial
 from typing import Any
 
 import pytest
 from attrs.exceptions import FrozenInstanceError
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from gastown_operator.runtime.objects import ObjectKey, ObjectMeta, PartialObject, Resource
 from gastown_operator.runtime.store import Event, EventType, Partition, Store
@@ -176,6 +173,17 @@ def test_an_older_state_never_replaces_a_newer_one() -> None:
     assert store.get(ObjectKey("ns", "a")) == thing("a", 9)
 
 
+def test_a_deletion_that_is_told_again_does_not_take_the_successor() -> None:
+    """Pitfall 23."""
+    store = Store(THING)
+    store.partition().put(thing("a", 9, uid="second"))
+    events = told(store)
+    store.partition().remove(ObjectKey("ns", "a"), 5)
+    assert events == []
+    store.partition().remove(ObjectKey("ns", "a"), 12)
+    assert [event.type for event in events] == [EventType.DELETED]
+
+
 def test_cached_values_cannot_be_changed() -> None:
     """Pitfall 24."""
     value: Any = PartialObject.project({"metadata": {"name": "a", "labels": {"x": "y"}, "finalizers": ["f"]}})
@@ -187,64 +195,3 @@ def test_cached_values_cannot_be_changed() -> None:
         value.metadata.labels["x"] = "z"
     with pytest.raises(AttributeError):
         value.metadata.finalizers.append("g")
-
-
-names = st.sampled_from("abcde")
-colors = st.sampled_from(["", "red", "blue"])
-
-
-class StoreMachine(RuleBasedStateMachine):
-    """Puts, removals and bookmarks in any order; store and model must read the same."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.store = Store(THING)
-        self.store.add_index("color", by_color)
-        self.model: dict[str, PartialObject] = {}
-        self.told: dict[str, PartialObject] = {}
-        self.version = 0
-        self.store.add_handler(self.hear)
-
-    def hear(self, event: Event[PartialObject]) -> None:
-        """Build the state from the events alone: it must come out the same."""
-        name = event.object.metadata.name
-        assert event.old == self.told.get(name)
-        if event.new is None:
-            del self.told[name]
-        else:
-            self.told[name] = event.new
-
-    @rule(name=names, color=colors)
-    def put(self, name: str, color: str) -> None:
-        self.version += 1
-        value = thing(name, self.version, **({"color": color} if color else {}))
-        self.store.partition().put(value)
-        self.model[name] = value
-
-    @rule(name=names)
-    def remove(self, name: str) -> None:
-        self.version += 1
-        self.store.partition().remove(ObjectKey("ns", name), self.version)
-        self.model.pop(name, None)
-
-    @rule(by=st.integers(0, 3))
-    def bookmark(self, by: int) -> None:
-        self.version += by
-        self.store.partition().advance(self.version)
-
-    @invariant()
-    def reads_like_the_model(self) -> None:
-        assert self.store.values() == tuple(self.model[name] for name in sorted(self.model))
-        for color in ("red", "blue"):
-            expected = [
-                value
-                for _, value in sorted(self.model.items())
-                if value.metadata.labels.get("color") == color
-            ]
-            assert list(self.store.by_index("color", color)) == expected
-        assert self.store.resource_version == self.version
-        assert self.told == self.model
-
-
-TestStoreModel = StoreMachine.TestCase
-TestStoreModel.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
