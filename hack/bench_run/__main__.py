@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from hack.bench_run import table
+from hack.bench_run import plot, table
 from hack.bench_run.machine import ROOT, describe
 from hack.bench_run.results import Results
 from tests.bench.figures import Figure
@@ -136,6 +136,8 @@ def _measure(chosen: Sequence[Measure], arguments: argparse.Namespace, results: 
         results.merge(measure.name, about, figures)
         if results.path.parent == DOCS:
             table.write(PAGE, table.markdown(list(results.figures()), results.read()))
+        if measure.name == "curve":
+            plot.draw(figures, results.path.parent / "performance-curve.svg")
         _say(
             f"{measure.name}, after {about['seconds']} s:\n"
             + table.text(Figure(**figure) for figure in figures)
