@@ -23,6 +23,8 @@ from gastown_operator.runtime.configuration import Connection, load_connection
 from gastown_operator.runtime.metrics import Metrics
 from gastown_operator.runtime.transport import Transport
 from tests.apiserver.client import CRDS, Client, await_served
+from tests.support.audit import AuditLog
+from tests.support.lab import Lab
 
 HERE = Path(__file__).parent
 
@@ -80,6 +82,15 @@ async def admin(connection: Connection) -> AsyncIterator[RuntimeClient]:
     transport = Transport(connection, Metrics(CollectorRegistry()), "tests")
     yield RuntimeClient(transport)
     await transport.close()
+
+
+@pytest.fixture
+def lab() -> Lab:
+    """The lab, where a test needs faults or the audit log; another cluster has neither."""
+    name, log = os.environ.get("GASTOWN_LAB"), os.environ.get("GASTOWN_LAB_AUDIT_LOG")
+    if not (name and log):
+        pytest.skip("needs a cluster of hack/cluster")
+    return Lab(name, AuditLog(Path(log)))
 
 
 @pytest.fixture

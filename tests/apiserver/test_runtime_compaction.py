@@ -4,6 +4,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from attrs import define, field
 
 from gastown_operator.runtime.client import Client, Page
 from gastown_operator.runtime.configuration import Connection
@@ -14,7 +15,7 @@ from tests.apiserver.clocks import HastyClock
 from tests.apiserver.copier import cached, live, relists, running, sample, until
 from tests.apiserver.link import Link
 from tests.support.cluster import CONFIG_MAP
-from tests.support.lab import compact_etcd, restart
+from tests.support.lab import Lab
 
 pytestmark = pytest.mark.anyio
 
@@ -62,7 +63,12 @@ def told_of(events: list[Event[PartialObject]]) -> set[tuple[str, str, str]]:
     ("resource", "restarted"), [(POD_TEMPLATE, False), (CONFIG_MAP, True)], ids=["compacted", "restarted"]
 )
 async def test_what_a_lost_history_hides_is_found_by_reading_everything_again(
-    connection: Connection, admin: Client, namespace: str, resource: Resource[PartialObject], restarted: bool
+    connection: Connection,
+    admin: Client,
+    namespace: str,
+    lab: Lab,
+    resource: Resource[PartialObject],
+    restarted: bool,
 ) -> None:
     for name, label in LABELLED.items():
         await admin.create(resource, body(namespace, name, label), "test")
@@ -75,9 +81,9 @@ async def test_what_a_lost_history_hides_is_found_by_reading_everything_again(
             cache.add_handler(told.append)
             await link.cut()
             await change(admin, resource, namespace)
-            compact_etcd()
+            lab.compact_etcd()
             if restarted:
-                await restart("kube-apiserver", kill=True)
+                await lab.restart("kube-apiserver", kill=True)
             await link.mend()
             await until(lambda: manager.readyz.run().healthy, "ready again")
             await until(lambda: len(told) == 5, "what was missed")
@@ -95,19 +101,22 @@ async def test_what_a_lost_history_hides_is_found_by_reading_everything_again(
     assert sample(manager, "informer_watch_restarts_total", resource=str(resource), reason="expired") == 1
 
 
+@define(eq=False, repr=False)
 class CompactingClient(Client):
     """The runtime's client in a cluster whose etcd forgets the past after every page of a list."""
+
+    lab: Lab = field(kw_only=True)
 
     async def list_page(self, *arguments: Any, **options: Any) -> Page:
         page = await super().list_page(*arguments, **options)
         filler = {"metadata": {"namespace": arguments[1], "generateName": "filler-"}}
         await self.create(CONFIG_MAP, filler, "test")
-        compact_etcd()
+        self.lab.compact_etcd()
         return page
 
 
 async def test_a_list_whose_next_page_expires_is_read_in_one_piece(
-    connection: Connection, namespace: str, monkeypatch: pytest.MonkeyPatch
+    connection: Connection, namespace: str, lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The token of a page names a version, and etcd may forget that before the page is asked for."""
     monkeypatch.setattr("gastown_operator.runtime.reflector.PAGE_SIZE", 2)
@@ -115,7 +124,7 @@ async def test_a_list_whose_next_page_expires_is_read_in_one_piece(
     cache = manager.store(POD_TEMPLATE)
     (reflector,) = manager._reflectors
     reflector._can_stream = False
-    reflector._client = CompactingClient(reflector._client._transport)
+    reflector._client = CompactingClient(reflector._client._transport, lab=lab)
     for number in range(5):
         await manager.client.create(POD_TEMPLATE, body(namespace, f"t-{number}", "x"), "test")
     async with running(manager):

@@ -22,7 +22,7 @@ from tests.apiserver.clocks import HastyClock
 from tests.apiserver.copier import cached, live, relists, running, sample, until
 from tests.apiserver.link import Link
 from tests.support.cluster import CONFIG_MAP
-from tests.support.lab import restart
+from tests.support.lab import Lab
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 
@@ -67,7 +67,7 @@ def by_group(each: PartialObject) -> list[str]:
 
 
 async def test_ten_thousand_objects_are_read_found_and_read_again(
-    connection: Connection, admin: Client, namespace: str
+    connection: Connection, admin: Client, namespace: str, lab: Lab
 ) -> None:
     figures = Figures()
     with figures.step("create"):
@@ -106,7 +106,7 @@ async def test_ten_thousand_objects_are_read_found_and_read_again(
             cache.add_handler(told.append)
             await link.cut()
             await admin.delete(CONFIG_MAP, ObjectKey(namespace, "o-00007"))
-            await restart("kube-apiserver", kill=True)  # which forgets what its watches have told
+            await lab.restart("kube-apiserver", kill=True)  # which forgets what its watches have told
             await link.mend()
             with figures.step("read again"):
                 await until(lambda: len(told) > 0, "the deletion", 60)

@@ -24,11 +24,11 @@ from gastown_operator.api.rig import RIG
 from gastown_operator.controllers.polecat.reconciler import CONCURRENCY
 from gastown_operator.runtime.lease import LEASE
 from tests.apiserver.client import JSON, Client
-from tests.support.audit import AuditLog, Write
-from tests.support.cluster import Cluster, environment
+from tests.support.audit import Write
+from tests.support.cluster import Cluster
 from tests.support.installation import NAMESPACE as SYSTEM
 from tests.support.installation import install, operator_kubeconfig
-from tests.support.lab import HOW
+from tests.support.lab import Lab
 from tests.support.operator_process import OperatorProcess
 from tests.support.polecats import eventually
 
@@ -198,19 +198,14 @@ def replicas(cluster: Cluster, tmp_path: Path) -> Iterator[tuple[Replica, Replic
                 process.kill()
 
 
-@pytest.fixture
-def audit() -> AuditLog:
-    return AuditLog(Path(environment("GASTOWN_LAB_AUDIT_LOG", HOW)))
-
-
 @pytest.mark.parametrize(
     "fault", [signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM], ids=lambda fault: fault.name
 )
 def test_a_standby_takes_over_and_no_two_leaders_writes_mix(
-    replicas: tuple[Replica, Replica], slinger: Slinger, audit: AuditLog, fault: signal.Signals
+    replicas: tuple[Replica, Replica], slinger: Slinger, lab: Lab, fault: signal.Signals
 ) -> None:
     old, new = replicas
-    position = audit.end()
+    position = lab.audit.end()
     with slinger.slinging(POLECATS):
         slinger.until_pods(POLECATS // 10)
         old.process.send(fault)  # in the middle of its work
@@ -224,7 +219,7 @@ def test_a_standby_takes_over_and_no_two_leaders_writes_mix(
     assert status == {signal.SIGKILL: -signal.SIGKILL, signal.SIGSTOP: 1, signal.SIGTERM: 0}[fault]
     eventually(lambda: len(slinger.pods()) == len(slinger.slung), "every polecat has a pod")
 
-    election = Election(old, new, list(audit.since(position)))
+    election = Election(old, new, list(lab.audit.since(position)))
     assert len(election.late) <= CONCURRENCY
     assert [write for write in election.late if write.status < 400] == []
     done_by_old = [write.began for write in election.work(old) if write.status < 300]

@@ -9,28 +9,34 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+from attrs import frozen
 
-from tests.support.cluster import environment
+from tests.support.audit import AuditLog
 
-HOW = "hack/cluster exec --name apiserver -- .venv/bin/pytest tests/apiserver"
 PROGRAM = Path(__file__).resolve().parents[2] / "hack" / "cluster"
 ETCD_PORT = 2379
 
 
-async def restart(component: str, *, kill: bool = False) -> None:
-    """End a component, by SIGTERM or SIGKILL, and start it again; return when the cluster is ready."""
-    command = [sys.executable, str(PROGRAM), "restart", component, "--name", environment("GASTOWN_LAB", HOW)]
-    ended = await anyio.run_process(
-        [*command, "--kill"] if kill else command, stderr=subprocess.PIPE, check=False
-    )
-    assert ended.returncode == 0, ended.stderr.decode()
+@frozen
+class Lab:
+    """The cluster that `hack/cluster exec` has put us into."""
 
+    name: str
+    audit: AuditLog
 
-def compact_etcd() -> int:
-    """Make etcd forget every version but the present one, which is returned."""
-    revision = int(_etcd("range", {"key": "eA=="})["header"]["revision"])
-    _etcd("compaction", {"revision": str(revision), "physical": True})
-    return revision
+    async def restart(self, component: str, *, kill: bool = False) -> None:
+        """End a component, by SIGTERM or SIGKILL, and start it again; return when the cluster is ready."""
+        command = [sys.executable, str(PROGRAM), "restart", component, "--name", self.name]
+        ended = await anyio.run_process(
+            [*command, "--kill"] if kill else command, stderr=subprocess.PIPE, check=False
+        )
+        assert ended.returncode == 0, ended.stderr.decode()
+
+    def compact_etcd(self) -> int:
+        """Make etcd forget every version but the present one, which is returned."""
+        revision = int(_etcd("range", {"key": "eA=="})["header"]["revision"])
+        _etcd("compaction", {"revision": str(revision), "physical": True})
+        return revision
 
 
 def _etcd(call: str, body: dict[str, Any]) -> Any:

@@ -1,0 +1,60 @@
+"""What a leader that stands still for a moment has sent when it goes on: nothing that it had not sent before."""
+
+import asyncio
+import sys
+from contextlib import suppress
+from datetime import UTC, datetime
+from time import sleep
+
+import pytest
+from attrs import define
+from prometheus_client import CollectorRegistry
+
+from gastown_operator.runtime.client import Client
+from gastown_operator.runtime.configuration import Connection
+from gastown_operator.runtime.errors import NotLeader
+from gastown_operator.runtime.metrics import Metrics
+from gastown_operator.runtime.transport import Transport
+from tests.support.cluster import CONFIG_MAP
+from tests.support.lab import Lab
+
+pytestmark = pytest.mark.anyio
+
+
+@define
+class ShortLease:
+    """A lease that runs out while the process stands still, right after it was asked for."""
+
+    went_on: datetime | None = None
+
+    def may_write(self) -> bool:
+        """Say yes, and stop the process before its event loop turns again, as a SIGSTOP at that moment does."""
+        if self.went_on is not None:
+            return False
+        asyncio.get_running_loop().call_soon(self._stand_still)
+        return True
+
+    def _stand_still(self) -> None:
+        if self.went_on is None:
+            sleep(0.2)
+            self.went_on = datetime.now(UTC)
+
+
+@pytest.mark.xfail(
+    sys.version_info < (3, 12),
+    reason="aiohttp writes in another task, and the question is not asked there",
+    strict=True,
+)
+async def test_a_write_that_was_permitted_is_sent_before_anything_else_happens(
+    connection: Connection, namespace: str, lab: Lab
+) -> None:
+    position, lease = lab.audit.end(), ShortLease()
+    transport = Transport(connection, Metrics(CollectorRegistry()), "fenced", may_write=lease.may_write)
+    client = Client(transport)
+    await client.list_page(CONFIG_MAP, namespace)  # so that a connection is open
+    with suppress(NotLeader):
+        await client.create(CONFIG_MAP, {"metadata": {"name": "x", "namespace": namespace}}, "test")
+    await transport.close()
+    assert lease.went_on is not None
+    sent = [write.began for write in lab.audit.since(position) if write.user_agent == "fenced"]
+    assert [began for began in sent if began > lease.went_on] == []
