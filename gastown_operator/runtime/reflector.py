@@ -31,7 +31,7 @@ from gastown_operator.runtime.metrics import InformerMetrics
 from gastown_operator.runtime.objects import Object, ObjectKey, Raw, Resource
 from gastown_operator.runtime.store import Partition, Table
 from gastown_operator.runtime.transport import Transport
-from gastown_operator.runtime.wire import decode_event, ends_initial_events, key_of, version_of
+from gastown_operator.runtime.wire import decode_event, ends_initial_events, key_of, uid_of, version_of
 
 T = TypeVar("T", bound=Object)
 
@@ -138,8 +138,10 @@ class Reflector(Generic[T]):
     _streaming_failures: int = 0
     _bookmarked: bool = False
     _malformed: dict[ObjectKey, str] = field(factory=dict)
+    _unfit: set[ObjectKey] = field(factory=set)
     _attempt: anyio.CancelScope | None = None
     _refreshes: list[anyio.Event] = field(factory=list)
+    _asked: int = 0  # so many of these before the present reading began
 
     def __attrs_post_init__(self) -> None:
         """Give the backoff its sources."""
@@ -149,6 +151,15 @@ class Reflector(Generic[T]):
     def ready(self) -> bool:
         """Whether the cache is complete and follows the server."""
         return self.synced.is_set() and not self.problem
+
+    @property
+    def name(self) -> str:
+        """What it follows, for people."""
+        return (
+            f"{self._resource} in {self._selection.namespace}"
+            if self._selection.namespace
+            else str(self._resource)
+        )
 
     def describe(self) -> dict[str, Any]:
         """Return how it stands, for a dump."""
@@ -196,6 +207,7 @@ class Reflector(Generic[T]):
 
     async def _follow(self) -> None:
         """Get the present objects if they are needed, then watch until something ends it."""
+        self._asked = len(self._refreshes)
         if self._relist is None:
             await self._watch()
         elif self._can_stream and self._streaming_failures < STREAMING_ATTEMPTS:
@@ -265,19 +277,18 @@ class Reflector(Generic[T]):
         return page.continue_token, page.resource_version
 
     async def _complete(self, table: Table[T], version: int) -> None:
-        reason, self._relist, self._streaming_failures = self._relist or "expired", None, 0
+        asked, self._refreshes = self._refreshes[: self._asked], self._refreshes[self._asked :]
+        reason, self._relist = self._relist or "expired", "election" if self._refreshes else None
+        self._streaming_failures = self._asked = 0
         self._metrics.relists[reason].inc()
+        self._malformed = {key: what for key, what in self._malformed.items() if key in self._unfit}
+        self._unfit.clear()
         await self._partition.replace(table, version)
         self._alive()
         logger.info("%s: %d objects, version %d", self._resource, len(table.objects), version)
         self.synced.set()
-        self._tell_refreshed()
-
-    def _tell_refreshed(self) -> None:
-        """Tell who asked for a new reading that it is there, unless one of them asked after it began."""
-        if self._relist is None:
-            while self._refreshes:
-                self._refreshes.pop().set()
+        for refreshed in asked:
+            refreshed.set()
 
     def _alive(self) -> None:
         self.phase, self.problem = Phase.LIVE, ""
@@ -364,8 +375,9 @@ class Reflector(Generic[T]):
             table.put(self._fitting(raw))
         except Exception as error:  # noqa: BLE001 - as above
             self._skip(raw, error)
+            self._unfit.add(key_of(raw))
             known = self._partition.table.objects.get(key_of(raw))
-            if known is not None:
+            if known is not None and uid_of(raw) in {"", known.metadata.uid}:
                 table.put(known)  # it exists: better its last good state than a deletion that did not happen
 
     def _fitting(self, raw: Raw) -> T:

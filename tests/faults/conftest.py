@@ -37,6 +37,7 @@ class Rig:
 
     server: ScriptedServer
     clock: VirtualClock = field(factory=VirtualClock)
+    resource: Resource[PartialObject] = CONFIG_MAP
     registry: CollectorRegistry = field(factory=CollectorRegistry)
     events: list[Event[PartialObject]] = field(factory=list)
     malformed: list[Raw] = field(factory=list)
@@ -50,10 +51,10 @@ class Rig:
         self.metrics = Metrics(self.registry)
         self.transport = Transport(Connection(self.server.url), self.metrics, "tests")
         self.client = Client(self.transport, self.clock, RetryPolicy(attempts=1))
-        self.store = Store(CONFIG_MAP)
+        self.store = Store(self.resource)
         self.store.add_handler(self.events.append)
         self.reflector = Reflector(
-            CONFIG_MAP,
+            self.resource,
             Selection(),
             self.store.partition(),
             self.client,

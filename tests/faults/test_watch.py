@@ -1,16 +1,21 @@
 """What the reflector makes of a server that misbehaves (pitfalls 1 to 6)."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
 import pytest
+from aiohttp import web
 from anyio.lowlevel import checkpoint
+from attrs import evolve
 
+from gastown_operator.runtime.objects import PartialObject
 from gastown_operator.runtime.reflector import CLIENT_GRACE, IDLE_LIMIT, Phase
-from tests.faults.conftest import Rig
+from tests.faults.conftest import CONFIG_MAP, Rig
 from tests.faults.scripted_server import (
     Answer,
+    ScriptedServer,
     bookmark,
     line,
     refuse,
@@ -383,3 +388,33 @@ async def test_changes_during_the_streamed_start_count(rig: Rig) -> None:
         await live(rig)
     assert rig.happened() == [("ADDED", "a")]
     assert rig.events[0].object.metadata.resource_version == 108
+
+
+async def test_who_asks_for_a_new_reading_while_one_comes_in_gets_the_next(server: ScriptedServer) -> None:
+    """The answer was given before the question, though it is read after it: after an election it may be too old."""
+    asked: list[Coroutine[Any, Any, None]] = []
+    waiting: list[int] = []
+
+    def project(raw: Mapping[str, Any]) -> PartialObject:
+        if not asked:
+            asked.append(rig.reflector.refresh())
+            asked[0].send(None)  # up to where it waits, in this very turn of the event loop
+        return PartialObject.project(raw)
+
+    async def second(request: web.Request) -> web.StreamResponse:
+        waiting.append(len(rig.reflector._refreshes))
+        return await server.api(request)
+
+    rig = Rig(server, resource=evolve(CONFIG_MAP, project=project))
+    end = line("BOOKMARK", bookmark(110, end=True))
+    server.script(
+        "GET", stream(line("ADDED", config_map("a", 105)) + end, then="stall"), second, watches=True
+    )
+    async with following(rig):
+        await server.received(2, watches=True)
+        await until(lambda: rig.names() == [])
+    assert waiting == [1]
+    assert rig.reflector._refreshes == []
+    assert "sendInitialEvents" in server.sent(watches=True)[1].query
+    asked[0].close()
+    await rig.transport.close()
