@@ -1,12 +1,13 @@
 """The readers to compare ours with: each counts the events of the scripted server in the usual way of its library.
 
-python -m tests.bench.baselines_watch bare|models|dicts|kopf URL
+python -m tests.bench.baselines_watch bare|models|dicts|kopf PODS URL
 """
 
 import asyncio
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from itertools import count
 from typing import Any, Final
 
 import aiohttp
@@ -18,7 +19,7 @@ READ_BUFFER: Final = 256 * 1024
 _WATCH: Final = {"watch": "1", "allowWatchBookmarks": "true", "resourceVersion": "1000000000"}
 
 
-async def bare(url: str) -> None:
+async def bare(url: str, _: int) -> None:
     """An aiohttp client that reads lines and decodes them."""
     meter = Meter()
     timeout = aiohttp.ClientTimeout(total=None)
@@ -32,7 +33,7 @@ async def bare(url: str) -> None:
                 meter.events += 1
 
 
-async def models(url: str) -> None:
+async def models(url: str, _: int) -> None:
     """`kubernetes_asyncio.watch.Watch` over typed pods, as its README does."""
     from kubernetes_asyncio import client  # noqa: PLC0415 - 38 MiB that the other readers do without
 
@@ -41,7 +42,7 @@ async def models(url: str) -> None:
         await _watch(client.CoreV1Api(api).list_pod_for_all_namespaces)
 
 
-async def dicts(url: str) -> None:
+async def dicts(url: str, _: int) -> None:
     """The same over custom objects, which are dictionaries."""
     from kubernetes_asyncio import client  # noqa: PLC0415 - as above
 
@@ -62,17 +63,17 @@ async def _watch(lister: Callable[..., Any], *arguments: str) -> None:
 
     meter = Meter()
     async with watch.Watch() as watching:
-        asyncio.get_running_loop().call_later(1.0, meter.ready)  # it does not say when the watch is open
+        meter.ready_after(1.0)  # it does not say when the watch is open
         async for _ in watching.stream(lister, *arguments, resource_version=_WATCH["resourceVersion"]):
             meter.events += 1
 
 
-async def kopf_handlers(url: str) -> None:
-    """An operator of kopf with one handler of pods' events."""
+async def kopf_handlers(url: str, pods: int) -> None:
+    """An operator of kopf with one handler of pods' events, once it has handled those that it begins with."""
     import kopf  # noqa: PLC0415 - as above
 
     logging.getLogger("kopf").setLevel(logging.WARNING)
-    meter = Meter()
+    meter, initial = Meter(), count(1)
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
@@ -82,14 +83,15 @@ async def kopf_handlers(url: str) -> None:
     @kopf.on.event("", "v1", "pods", registry=registry)
     def handle(type: str | None, **_: Any) -> None:  # noqa: A002 - kopf's name
         meter.events += type == "MODIFIED"
+        if type is None and next(initial) == pods:
+            meter.ready_after(1.0)
 
-    asyncio.get_running_loop().call_later(3.0, meter.ready)
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     await kopf.operator(registry=registry, settings=settings, standalone=True, clusterwide=True)
 
 
-READERS: Final[Mapping[str, Callable[[str], Awaitable[None]]]] = {
+READERS: Final[Mapping[str, Callable[[str, int], Awaitable[None]]]] = {
     "bare": bare,
     "models": models,
     "dicts": dicts,
@@ -99,10 +101,10 @@ READERS: Final[Mapping[str, Callable[[str], Awaitable[None]]]] = {
 
 def main() -> None:
     """Run the reader of that name."""
-    name, url = sys.argv[1:]
+    name, pods, url = sys.argv[1:]
 
     async def run() -> None:
-        await READERS[name](url)
+        await READERS[name](url, int(pods))
 
     asyncio.run(run())
 

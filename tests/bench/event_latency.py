@@ -26,13 +26,13 @@ def measure(rate: float = 500.0, seconds: float = 20.0) -> list[Figure]:
         run = measure_reader(
             url, "event_rate_reader", "--pods", str(pods), "--moments", rate=rate, seconds=seconds
         )
-    delays = _delays(run)
+    milliseconds = delays(run)
     details = {
         **run.summary(),
-        "max_ms": round(max(delays), 2),
-        "mean_ms": round(sum(delays) / len(delays), 2),
+        "max_ms": round(max(milliseconds), 2),
+        "mean_ms": round(sum(milliseconds) / len(milliseconds), 2),
     }
-    cuts = quantiles(delays, n=100, method="inclusive")
+    cuts = quantiles(milliseconds, n=100, method="inclusive")
     name = f"event → reconcile start at {rate:,.0f} events/s"
     return [
         Figure(MEASURE, f"{name}, p50", cuts[49], "ms"),
@@ -40,7 +40,7 @@ def measure(rate: float = 500.0, seconds: float = 20.0) -> list[Figure]:
     ]
 
 
-def _delays(run: Run) -> Sequence[float]:
+def delays(run: Run) -> Sequence[float]:
     """Return the milliseconds that each event took."""
     started: dict[int, int] = dict(run.report["moments"])
     versions = range(run.first_version, run.first_version + run.sent)

@@ -27,7 +27,7 @@ def measure(
     with server(pods) as url:
         ours = measure_reader(url, "event_rate_reader", "--pods", str(pods), rate=rate, seconds=seconds)
         others = {
-            name: measure_reader(url, "baselines_watch", name, rate=rate, seconds=baseline_seconds)
+            name: measure_reader(url, "baselines_watch", name, str(pods), rate=rate, seconds=baseline_seconds)
             for name in BASELINES
         }
     if not ours.kept_up:

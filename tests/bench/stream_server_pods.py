@@ -64,6 +64,7 @@ class _Template:
             self.text.replace(b"rig-0000", b"rig-%04d" % (number // PODS_PER_RIG))
             .replace(b"bead-00000", b"bead-%05d" % number)
             .replace(b"000000000000", b"%012d" % number)
+            .replace(_moment(0).encode(), _moment(number).encode())
         )
         head, tail = text.split(_VERSION.encode())
         middle, tail = tail.split(b"%d" % _RESTARTS)
@@ -82,14 +83,14 @@ def polecat_name(number: int) -> str:
 
 def pod(number: int, containers: int, *, version: str = "", restarts: int = 0) -> JSON:
     """Return a running pod with so many containers (2 to 4), as the API server shows it."""
-    spec, status = _spec(containers), _status(containers, restarts)
+    spec, status = _spec(containers), _status(number, containers, restarts)
     metadata: JSON = {
         "name": pod_name(number),
         "namespace": NAMESPACE,
         "uid": f"6c1f2d6e-58a1-4f0c-9d2f-{number:012d}",
         "resourceVersion": version,
         "generation": 1,
-        "creationTimestamp": "2026-01-01T10:00:00Z",
+        "creationTimestamp": _moment(number),
         "labels": _labels(number),
         "annotations": {**_labels(number), labels.BRANCH: f"polecat/{polecat_name(number)}"},
         "ownerReferences": [
@@ -105,11 +106,19 @@ def pod(number: int, containers: int, *, version: str = "", restarts: int = 0) -
     }
     metadata["managedFields"] = [
         _managed(
-            "gastown-polecat", "Apply", {"metadata": {"labels": _labels(number)}, "spec": _applied(spec)}
+            number,
+            "gastown-polecat",
+            "Apply",
+            {"metadata": {"labels": _labels(number)}, "spec": _applied(spec)},
         ),
-        {**_managed("kubelet", "Update", {"status": _observed(status)}), "subresource": "status"},
+        {**_managed(number, "kubelet", "Update", {"status": _observed(status)}), "subresource": "status"},
     ]
     return {"kind": "Pod", "apiVersion": "v1", "metadata": metadata, "spec": spec, "status": status}
+
+
+def _moment(number: int) -> str:
+    """Return when a pod was created and started: one a second, for ten hours."""
+    return f"2026-01-01T{10 + number // 3600 % 10}:{number // 60 % 60:02d}:{number % 60:02d}Z"
 
 
 def _labels(number: int) -> JSON:
@@ -179,7 +188,7 @@ def _container(name: str, variables: int) -> JSON:
     }
 
 
-def _status(containers: int, restarts: int) -> JSON:
+def _status(number: int, containers: int, restarts: int) -> JSON:
     initial, main = _names(containers)
     conditions = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
     return {
@@ -190,7 +199,7 @@ def _status(containers: int, restarts: int) -> JSON:
                 "status": "True",
                 "observedGeneration": 1,
                 "lastProbeTime": None,
-                "lastTransitionTime": "2026-01-01T10:00:05Z",
+                "lastTransitionTime": _moment(number),
             }
             for type_ in conditions
         ],
@@ -198,22 +207,22 @@ def _status(containers: int, restarts: int) -> JSON:
         "hostIPs": [{"ip": "10.250.0.1"}],
         "podIP": "10.244.0.17",
         "podIPs": [{"ip": "10.244.0.17"}],
-        "startTime": "2026-01-01T10:00:01Z",
+        "startTime": _moment(number),
         "qosClass": "Burstable",
-        "initContainerStatuses": [_container_status(name, 0) for name in initial],
-        "containerStatuses": [_container_status(name, restarts) for name in main],
+        "initContainerStatuses": [_container_status(number, name, 0) for name in initial],
+        "containerStatuses": [_container_status(number, name, restarts) for name in main],
     }
 
 
-def _container_status(name: str, restarts: int) -> JSON:
-    state: JSON = {"running": {"startedAt": "2026-01-01T10:00:04Z"}}
+def _container_status(number: int, name: str, restarts: int) -> JSON:
+    state: JSON = {"running": {"startedAt": _moment(number)}}
     if name == "clone":
         state = {
             "terminated": {
                 "exitCode": 0,
                 "reason": "Completed",
-                "startedAt": "2026-01-01T10:00:02Z",
-                "finishedAt": "2026-01-01T10:00:04Z",
+                "startedAt": _moment(number),
+                "finishedAt": _moment(number),
                 "containerID": f"containerd://{name:x<64}",
             }
         }
@@ -225,17 +234,17 @@ def _container_status(name: str, restarts: int) -> JSON:
         "started": name != "clone",
         "restartCount": restarts,
         "image": f"registry.example/gastown/{name}:0.5.0",
-        "imageID": f"registry.example/gastown/{name}@sha256:{name:0<64}",
+        "imageID": f"registry.example/gastown/{name}@sha256:{name:a<64}",
         "containerID": f"containerd://{name:x<64}",
     }
 
 
-def _managed(manager: str, operation: str, content: JSON) -> JSON:
+def _managed(number: int, manager: str, operation: str, content: JSON) -> JSON:
     return {
         "manager": manager,
         "operation": operation,
         "apiVersion": "v1",
-        "time": "2026-01-01T10:00:05Z",
+        "time": _moment(number),
         "fieldsType": "FieldsV1",
         "fieldsV1": _fields(content),
     }

@@ -25,6 +25,10 @@ class Meter:
         """Say that the events may begin. In a thread of its own from here on, so that no event loop is disturbed."""
         threading.Thread(target=self._obey, daemon=True).start()
 
+    def ready_after(self, seconds: float) -> None:
+        """Say so after some seconds, for libraries that do not tell when."""
+        threading.Timer(seconds, self.ready).start()
+
     def _obey(self) -> None:
         self._say({"ready": True})
         for line in sys.stdin:
