@@ -16,7 +16,7 @@ from gastown_operator.controllers.settings import WORKLOAD_USER, OperatorSetting
 from gastown_operator.runtime.access import MetricsSecurity
 from gastown_operator.runtime.clock import SystemClock
 from gastown_operator.runtime.configuration import load_connection
-from gastown_operator.runtime.errors import ConfigurationError, LeadershipLost
+from gastown_operator.runtime.errors import ConfigurationError, LeadershipLost, StoppedAtOnce
 from gastown_operator.runtime.lease import LeaseOptions
 from gastown_operator.runtime.logs import configure_logging
 from gastown_operator.runtime.manager import Manager, Options
@@ -137,13 +137,14 @@ async def run(arguments: argparse.Namespace) -> None:
     Raises:
         ConfigurationError: the cluster's configuration, or an address, cannot be used.
         LeadershipLost: another replica may act from now on.
+        StoppedAtOnce: there was a second signal.
     """
     clock = SystemClock()
     connection = await load_connection(clock=clock)
     options = Options(
         name=FIELD_OWNER,
         user_agent=f"gastown-operator/{__version__}",
-        namespaces=tuple(name for name in arguments.namespaces.split(",") if name),
+        namespaces=tuple(name for text in arguments.namespaces.split(",") if (name := text.strip())),
         metrics_address=Address.parse(arguments.metrics_bind_address),
         metrics_security=MetricsSecurity(arguments.metrics_cert_path, arguments.metrics_secure),
         health_address=Address.parse(arguments.health_probe_bind_address),
@@ -158,12 +159,12 @@ async def run(arguments: argparse.Namespace) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status of the program: 0 after an orderly stop, 1 when it could not start, or another replica took over."""
+    """Exit status of the program: 0 after an orderly stop, 1 when it could not start, had to stop at once, or another replica took over."""
     arguments = _parser().parse_args(argv)
     configure_logging(arguments.log_level)
     try:
         anyio.run(run, arguments)
-    except (ConfigurationError, LeadershipLost) as error:
+    except (ConfigurationError, LeadershipLost, StoppedAtOnce) as error:
         print(f"gastown-operator: {error}", file=sys.stderr)  # noqa: T201 - one line for whoever started it
         return 1
     return 0

@@ -49,7 +49,7 @@ def image(text: str) -> str:
 
 def namespaces(text: str) -> tuple[str, ...]:
     """Return the namespaces of a list with commas, if they can be names of namespaces."""
-    names = tuple(name.strip() for name in text.split(","))
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
     wrong = [name for name in names if not NAMESPACE.fullmatch(name)]
     if wrong:
         raise argparse.ArgumentTypeError(f"{wrong[0]!r} is no name of a namespace")

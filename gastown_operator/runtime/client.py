@@ -253,10 +253,14 @@ def _decoded(answer: bytes, verb: str, path: str) -> Raw:
 
 def _page(raw: Raw, path: str) -> Page:
     metadata, items = raw.get("metadata"), raw.get("items")
-    if not isinstance(metadata, dict) or not isinstance(items, list | None):
+    if not isinstance(metadata, dict) or not _are_objects(items):
         raise UnexpectedResponse("the answer is not a list", status=200, verb="GET", path=path)
     try:
         version = int(metadata.get("resourceVersion") or 0)
-    except ValueError:
+    except (TypeError, ValueError):
         raise UnexpectedResponse("the list has no numeric resourceVersion", status=200, path=path) from None
     return Page(tuple(items or ()), version, metadata.get("continue") or "")
+
+
+def _are_objects(items: Any) -> bool:
+    return items is None or (isinstance(items, list) and all(isinstance(item, dict) for item in items))

@@ -104,10 +104,14 @@ class TokenFile:
 
     def _read(self) -> str:
         try:
-            return self._path.read_text(encoding="ascii").strip()
+            token = self._path.read_text(encoding="ascii").strip()
         except (OSError, ValueError) as error:
             logger.warning("cannot read the service account token: %s", error)
             return ""
+        if not token.isprintable():
+            logger.warning("cannot use the service account token: it has control characters")
+            return ""
+        return token
 
 
 async def load_connection(
@@ -164,7 +168,10 @@ async def from_kubeconfig(paths: str, context: str | None, clock: Clock) -> Conn
         tls = _tls(configuration)
         namespace = str(loader.current_context["context"].get("namespace") or "default")
     except Exception as error:  # the library reports a bad file by whatever exception it stumbles over
-        raise ConfigurationError(f"kubeconfig {paths}: {str(error) or type(error).__name__}") from error
+        problem = (
+            " ".join(str(error).split()) or type(error).__name__
+        )  # a YAML parser's message has several lines
+        raise ConfigurationError(f"kubeconfig {paths}: {problem}") from error
     server = str(configuration.host).rstrip("/")
     return Connection(
         server=server,

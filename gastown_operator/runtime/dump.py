@@ -70,12 +70,8 @@ def _highest(figures: Mapping[Request, float]) -> Mapping[str, float]:
 
 def _tasks() -> Section:
     """Name the tasks, and for each the place where it waits."""
-    tasks = sorted(asyncio.all_tasks(), key=lambda task: task.get_name())
-    return {
-        "section": "tasks",
-        "number": len(tasks),
-        "tasks": {task.get_name(): _place(task) for task in tasks[: 5 * LONGEST]},
-    }
+    tasks = sorted(f"{task.get_name()}: {_place(task)}" for task in asyncio.all_tasks())
+    return {"section": "tasks", "number": len(tasks), "tasks": tasks[: 5 * LONGEST]}
 
 
 def _place(task: "asyncio.Task[Any]") -> str:

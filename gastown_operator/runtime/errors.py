@@ -23,6 +23,10 @@ class LeadershipLost(RuntimeFailure):
     """Another process may act from now on, so this one must end."""
 
 
+class StoppedAtOnce(RuntimeFailure):
+    """A second signal ended the process before its work had ended."""
+
+
 class TerminalError(RuntimeFailure):
     """Raised by a reconciler: trying again is useless until a watched object changes."""
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from attrs import define, field
+from prometheus_client import Histogram
 
 from gastown_operator.runtime.clock import Clock
 from gastown_operator.runtime.metrics import Metrics
@@ -26,6 +27,7 @@ class _Writes:
 
     expires: float
     versions: dict[tuple[Resource[Any], str], int] = field(factory=dict)
+    awaited: tuple[Resource[Any], str, int] | None = None
 
 
 @define(eq=False, repr=False)
@@ -36,6 +38,7 @@ class WriteGate:
     _stores: Mapping[Resource[Any], Store[Any]]
     _metrics: Metrics
     _writes: dict[Request, _Writes] = field(factory=dict)
+    _lags: dict[Resource[Any], Histogram] = field(factory=dict)
 
     def record(
         self, request: Request, resource: Resource[Any], namespace: str, resource_version: int
@@ -62,7 +65,10 @@ class WriteGate:
             self._writes.pop(request, None)
             return False
         store, namespace, version, seconds = behind
-        store.when(namespace, version, lambda: queue.add(request, priority=priority))
+        awaited, writes = (store.resource, namespace, version), self._writes[request]
+        if writes.awaited != awaited:  # else every wake-up until then would leave another callback
+            writes.awaited = awaited
+            store.when(namespace, version, lambda: queue.add(request, priority=priority))
         queue.add(request, priority=priority, after=seconds)
         return True
 
@@ -71,7 +77,10 @@ class WriteGate:
         return ControllerGate(self, controller)
 
     def _caught_up(self, resource: Resource[Any], written: float) -> None:
-        self._metrics.informer(str(resource)).lag.observe(self._clock.monotonic() - written)
+        lag = self._lags.get(resource)
+        if lag is None:
+            lag = self._lags[resource] = self._metrics.informer(str(resource)).lag
+        lag.observe(self._clock.monotonic() - written)
 
     def _behind(self, request: Request) -> tuple[Store[Any], str, int, float] | None:
         writes = self._writes.get(request)

@@ -36,6 +36,7 @@ from gastown_operator.runtime.objects import (
     parse_metadata,
 )
 from gastown_operator.runtime.transport import Transport
+from gastown_operator.runtime.watchdog import NEVER, Watchdog
 from gastown_operator.runtime.wire import decode_event
 
 logger: logging.Logger = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ RELEASED_SECONDS = (
 JITTER = 1.2  # client-go JitterFactor: a retry waits up to so many periods longer
 WATCH_SECONDS = 600.0  # a standby's watch of the Lease, unless the holder ends sooner
 FIELD_MANAGER = "leader-election"
+END_LIMIT = 3.0  # seconds for a process to end after it lost the lease, or to find out that it did
 _NEVER = float("-inf")
 
 
@@ -124,10 +126,12 @@ class Elector:
     _clock: Clock
     _random: Random
     _metrics: ElectionMetrics
+    _watchdog: Watchdog
     deadline: float = _NEVER
     leading: bool = False
     _record: LeaseRecord | None = None
-    _observed_at: float = 0.0
+    _free_at: float = _NEVER
+    _claiming: bool = False
 
     def __str__(self) -> str:
         """Say in one line how the election stands."""
@@ -164,11 +168,17 @@ class Elector:
                 await self._clock.sleep(self._options.retry_period)
                 problem = await self._renewal()
         self._stop_leading()
+        self._watchdog.expect_end_within(END_LIMIT)
         return problem or "it was not renewed in time"
+
+    def abandon(self) -> None:
+        """Stop renewing and leave the lease to run out, because something that we began may still be on its way."""
+        self._stop_leading()
+        logger.warning("not releasing the lease %s: work did not end in time", self._options.key)
 
     async def release(self) -> None:
         """Give the lease to whoever wants it next, if it is still ours; writing stops first. Never raises ApiError."""
-        held = self.may_write()
+        held = self.may_write() or self._claiming
         self._stop_leading()
         if not held:
             return
@@ -189,23 +199,25 @@ class Elector:
             self._record = None
 
     def _observe(self, raw: Raw) -> None:
-        """Note what the Lease says, and when that was seen first."""
+        """Note what the Lease says, and until when its holder is to be left alone, counted from when that was seen first."""
         try:
             record = LeaseRecord.project(raw)
         except MalformedObjectError as error:
             raise UnexpectedResponse(f"lease {self._options.key}: {error}") from error
         if record != self._record:
-            self._record, self._observed_at = record, self._clock.monotonic()
+            self._record = record
+            lasts = (record.duration or self._options.duration) if record.holder else 0.0
+            self._free_at = self._clock.monotonic() + lasts
 
     def _is_ours(self) -> bool:
         return self._record is not None and self._record.holder == self._options.identity
 
     def _left(self) -> float:
-        """Seconds for which the present holder, if it is another, is to be left alone."""
-        record = self._record
-        if record is None or not record.holder or self._is_ours():
-            return 0.0
-        return self._observed_at + record.duration - self._clock.monotonic()
+        """Seconds for which the last holder that we saw, if it is another, is to be left alone.
+
+        One whose Lease was deleted still writes: it does not know, and makes the Lease again at its next renewal.
+        """
+        return 0.0 if self._is_ours() else max(0.0, self._free_at - self._clock.monotonic())
 
     async def _wait(self) -> None:
         """Return when another attempt makes sense: at once when the lease is released, or when its holder's time is over."""
@@ -251,6 +263,7 @@ class Elector:
     async def _claim(self) -> None:
         """Write ourselves down as the holder, on condition that nobody else did since we looked."""
         began, now = self._clock.monotonic(), self._now()
+        self._claiming = True  # from here on it may be ours without our knowing
         transitions = self._record.transitions + 1 if self._record is not None else 0
         await self._write({**self._spec(now), "acquireTime": now, "leaseTransitions": transitions})
         self._renewed(began)
@@ -296,9 +309,11 @@ class Elector:
     def _renewed(self, began: float) -> None:
         """Count from before the call: a rival counts from when it sees the result, which is later."""
         self.deadline = began + self._options.renew_deadline
+        self._watchdog.limit = self.deadline + END_LIMIT
 
     def _stop_leading(self) -> None:
-        self.deadline, self.leading = _NEVER, False
+        self.deadline, self.leading, self._claiming = _NEVER, False, False
+        self._watchdog.limit = NEVER
         self._metrics.leading.set(0)
 
     def _spec(self, now: str) -> dict[str, Any]:

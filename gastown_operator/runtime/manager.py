@@ -1,13 +1,14 @@
 """Wires the runtime together: what controllers register, and the process that they run in (`lifecycle` is its life)."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from random import Random
 from typing import Any, TypeVar
 
 import anyio
-from attrs import define, field, frozen
+from anyio.lowlevel import checkpoint
+from attrs import Factory, define, field, frozen
 from prometheus_client import CollectorRegistry
 
 from gastown_operator.runtime.access import MetricsSecurity
@@ -31,11 +32,19 @@ from gastown_operator.runtime.server import Address, health_application, metrics
 from gastown_operator.runtime.store import Event, EventType, IndexFunction, Store
 from gastown_operator.runtime.transport import TIMEOUTS, Transport
 from gastown_operator.runtime.vitals import Vitals
+from gastown_operator.runtime.watchdog import Watchdog
 from gastown_operator.runtime.worker import ControllerWorkers
 
 T = TypeVar("T", bound=Object)
 
+_OBJECTS_PER_TURN = 200  # keeps one turn of the event loop in the low milliseconds
+
 logger: logging.Logger = logging.getLogger(__name__)
+
+
+def _each_once(names: Iterable[str]) -> tuple[str, ...]:
+    """Drop repetitions: a namespace has one watch."""
+    return tuple(dict.fromkeys(names))
 
 
 @frozen
@@ -48,7 +57,7 @@ class Options:
 
     name: str
     user_agent: str = ""
-    namespaces: tuple[str, ...] = ()
+    namespaces: tuple[str, ...] = field(default=(), converter=_each_once)
     metrics_address: Address | None = None
     metrics_security: MetricsSecurity = field(factory=MetricsSecurity)
     health_address: Address | None = None
@@ -63,6 +72,7 @@ class Manager:
     _options: Options
     _clock: Clock = field(factory=SystemClock)
     _random: Random = field(factory=Random)
+    _watchdog: Watchdog = field(default=Factory(lambda self: Watchdog(self._clock), takes_self=True))
     registry: CollectorRegistry = field(factory=process_registry)
     healthz: Checks = field(factory=lambda: Checks("healthz"))
     readyz: Checks = field(factory=lambda: Checks("readyz"))
@@ -79,7 +89,9 @@ class Manager:
     _stores: dict[Resource[Any], Store[Any]] = field(factory=dict, init=False)
     _selections: dict[Resource[Any], Selection] = field(factory=dict, init=False)
     _reflectors: list[Reflector[Any]] = field(factory=list, init=False)
+    _controllers: list[Controller] = field(factory=list, init=False)
     _workers: list[ControllerWorkers] = field(factory=list, init=False)
+    _acting: bool = field(default=False, init=False)
     _stop: anyio.Event = field(factory=anyio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -135,6 +147,7 @@ class Manager:
         for watch in controller.watches:
             self.store(watch.resource).add_handler(self._handler(controller, watch))
         metrics = self.metrics.controller(controller.name)
+        self._controllers.append(controller)
         self._workers.append(ControllerWorkers(controller, self.queue, self.gate, self._clock, metrics))
 
     @property
@@ -154,7 +167,8 @@ class Manager:
     async def run(self) -> None:
         """Run until SIGTERM, SIGINT or `stop`.
 
-        Raises ConfigurationError if an address is taken, LeadershipLost if another process may act from now on.
+        Raises ConfigurationError if an address is taken, LeadershipLost if another process may act from now on, StoppedAtOnce after a
+        second signal.
         """
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.close)
@@ -165,10 +179,12 @@ class Manager:
                 self.queue,
                 self.recorder,
                 self.elector,
+                self._watchdog,
                 Vitals.on(self.registry, self._clock),
                 Dump(self.queue, self._reflectors, self.recorder, self.elector),
                 self._clock,
                 self._stop,
+                self._begin,
             ).run()
 
     async def _serve(self, stack: AsyncExitStack) -> None:
@@ -179,7 +195,7 @@ class Manager:
             self._options.health_address,
         )
         if metrics is not None:
-            reviewer = Client(self._watches, self._clock, random=self._random)
+            reviewer = Client(self._transport(" (metrics-access)"), self._clock, random=self._random)
             access = security.access(reviewer, self._clock, self._random)
             application = metrics_application(self.registry, access)
             tls = security.certificate(self.registry, self._clock)
@@ -202,7 +218,7 @@ class Manager:
         calls = self._transport(" (leader-election)", timeouts=dict.fromkeys(TIMEOUTS, lease.call_timeout))
         client = Client(calls, self._clock, RetryPolicy(attempts=1), self._random)
         metrics = self.metrics.election(lease.name)
-        return Elector(lease, client, calls, self._clock, self._random, metrics)
+        return Elector(lease, client, calls, self._clock, self._random, metrics, self._watchdog)
 
     def _add_store(self, resource: Resource[T], selection: Selection) -> None:
         store = Store(resource)
@@ -227,13 +243,31 @@ class Manager:
                 )
             )
 
+    async def _begin(self) -> None:
+        """Let events wake controllers from now on, and look at everything that is there.
+
+        Before, a standby's queue would only grow. What is there waits behind what happens now.
+        """
+        self._acting = True
+        for number, (controller, watch, value) in enumerate(self._present(), start=1):
+            self._enqueue(controller, watch, Event(None, value, initial=True))
+            if number % _OBJECTS_PER_TURN == 0:
+                await checkpoint()
+
+    def _present(self) -> Iterator[tuple[str, Watch[Any], Any]]:
+        for controller in self._controllers:
+            for watch in controller.watches:
+                for value in self._stores[watch.resource].values():
+                    yield controller.name, watch, value
+
     def _handler(self, controller: Controller, watch: Watch[T]) -> Callable[[Event[T]], None]:
         own = watch.resource == controller.watches[0].resource
 
         def handle(event: Event[T]) -> None:
             if own and event.type is EventType.DELETED:
                 self.gate.forget(Request(controller.name, event.object.metadata.key))
-            self._enqueue(controller.name, watch, event)
+            if self._acting:
+                self._enqueue(controller.name, watch, event)
 
         return handle
 

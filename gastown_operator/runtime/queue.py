@@ -7,7 +7,7 @@ always seen by a later turn. Semantics follow controller-runtime's priority queu
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ from gastown_operator.runtime.objects import ObjectKey
 LOW_PRIORITY = -100  # controller-runtime handler.LowPriority: what was there before we started
 BASE_DELAY = 0.005  # client-go DefaultTypedControllerRateLimiter
 MAX_DELAY = 1000.0
+COMPACTION = 64  # entries of the heap of delays from which on void ones are dropped
 
 
 class Request(NamedTuple):
@@ -89,6 +90,7 @@ class WorkQueue:
     _metrics: Metrics
     _lanes: dict[str, _Lane] = field(factory=dict)
     _delayed: list[tuple[float, int, Request]] = field(factory=list)
+    _compact_at: int = COMPACTION
     _sequence: Iterator[int] = field(factory=count)
     _rescheduled: anyio.Event = field(factory=anyio.Event)
     _closed: bool = False
@@ -221,9 +223,21 @@ class WorkQueue:
             if request not in lane.processing:
                 self._offer(lane, request, item)
             return
+        if len(self._delayed) >= self._compact_at:
+            self._compact()
         heappush(self._delayed, (item.ready_at, item.sequence, request))
         if self._delayed[0][1] == item.sequence:
             self._rescheduled.set()
+
+    def _compact(self) -> None:
+        """Drop the entries that later additions made void; those far in the future would pile up for ever."""
+        self._delayed = [
+            (ready_at, sequence, request)
+            for ready_at, sequence, request in self._delayed
+            if (item := self._lanes[request.controller].items.get(request)) and item.sequence == sequence
+        ]
+        heapify(self._delayed)
+        self._compact_at = max(COMPACTION, 2 * len(self._delayed))
 
     def _offer(self, lane: _Lane, request: Request, item: _Item) -> None:
         heappush(lane.ready, (-item.priority, item.sequence, request))

@@ -36,6 +36,7 @@ TIMEOUTS: Mapping[str, float] = {"GET": 30.0, "POST": 30.0, "PUT": 30.0, "PATCH"
 
 CONNECT_TIMEOUT = 10.0
 READ_BUFFER = 256 * 1024
+ERROR_SIZE = 64 * 1024  # bytes of an error answer that are read; the rest says nothing new
 MAX_LINE = 16 * 1024 * 1024  # bytes; etcd takes 1.5 MiB, the API server 3 MiB, and JSON escapes multiply
 _KEEPALIVE = (  # finds a dead peer within 15 + 3 * 5 seconds
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -255,7 +256,7 @@ class Lines:
 async def _refused(response: aiohttp.ClientResponse, verb: str, path: str) -> ApiError:
     """Read an error answer, whatever it is."""
     async with response:
-        text = await response.content.read(64 * 1024)
+        text = await _beginning(response.content)
     retry_after = _seconds(response.headers.get("Retry-After"))
     try:
         body: Any = orjson.loads(text)
@@ -266,6 +267,14 @@ async def _refused(response: aiohttp.ClientResponse, verb: str, path: str) -> Ap
     return from_text(
         text.decode(errors="replace"), status=response.status, verb=verb, path=path, retry_after=retry_after
     )
+
+
+async def _beginning(content: aiohttp.StreamReader) -> bytes:
+    """Read as much as a Status may take, in however many pieces it comes."""
+    text = b""
+    while len(text) < ERROR_SIZE and (chunk := await content.read(ERROR_SIZE - len(text))):
+        text += chunk
+    return text
 
 
 def _seconds(header: str | None) -> float | None:

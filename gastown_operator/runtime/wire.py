@@ -52,9 +52,9 @@ def decode_event(line: bytes) -> tuple[str, Raw]:
         event = decode_json(line)
         kind, raw = event["type"], event["object"]
     except (orjson.JSONDecodeError, KeyError, TypeError):
-        raise UnexpectedResponse(f"not a watch event: {line[:200]!r}") from None
+        raise UnexpectedResponse(f"not a watch event: {len(line)} bytes") from None  # which may be a Secret's
     if not isinstance(raw, dict) or not isinstance(kind, str):
-        raise UnexpectedResponse(f"a watch event without an object: {line[:200]!r}")
+        raise UnexpectedResponse(f"a watch event without an object: {len(line)} bytes")
     if kind == "ERROR":
         raise from_status(raw, verb="WATCH")
     return kind, raw

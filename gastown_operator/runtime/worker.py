@@ -1,6 +1,8 @@
 """Runs the reconciles of one controller: takes keys from the queue and settles what came of them."""
 
+import asyncio
 import logging
+from asyncio import CancelledError
 from typing import assert_never
 from uuid import uuid4
 
@@ -103,6 +105,13 @@ class ControllerWorkers:
                 logger.exception("unforeseen exception")
                 self._metrics.panics.inc()
                 return _Failed()
+            except CancelledError:
+                if _is_cancelled():
+                    raise
+                # Something that the reconcile awaited was cancelled by somebody else; it must not end the worker.
+                logger.exception("unforeseen cancellation")
+                self._metrics.panics.inc()
+                return _Failed()
         if deadline.expired:
             self._metrics.timeouts.inc()
             logger.error("did not end within %s seconds", self._controller.reconcile_deadline)
@@ -136,3 +145,9 @@ class ControllerWorkers:
 
     def _count(self, result: str) -> None:
         self._metrics.reconciles[result].inc()
+
+
+def _is_cancelled() -> bool:
+    """Tell whether this task itself is being cancelled, by a deadline or a stop."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

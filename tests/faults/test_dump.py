@@ -59,5 +59,5 @@ async def test_a_dump_names_slow_and_failing_keys_caches_the_leader_and_tasks(
     assert (sections["informer"]["resource"], sections["informer"]["objects"]) == ("configmaps", 2)
     assert sections["election"]["state"] == "ns/election leading, held by me"
     assert sections["events"]["waiting"] == 0
-    assert any("Stuck.reconcile" in place for place in sections["tasks"]["tasks"].values())
+    assert any("Stuck.reconcile" in task for task in sections["tasks"]["tasks"])
     assert "geheim" not in caplog.text

@@ -3,22 +3,22 @@
 import threading
 from collections.abc import AsyncIterator
 from random import Random
-from time import monotonic
 
 import anyio
 import pytest
+from aiohttp import web
 from attrs import define, field
 from prometheus_client import CollectorRegistry
 
 from gastown_operator.runtime.client import Client, RetryPolicy
 from gastown_operator.runtime.configuration import Connection
 from gastown_operator.runtime.errors import ConfigurationError, NotLeader
-from gastown_operator.runtime.lease import Elector, LeaseOptions
+from gastown_operator.runtime.lease import END_LIMIT, Elector, LeaseOptions
 from gastown_operator.runtime.metrics import Metrics
 from gastown_operator.runtime.objects import ObjectKey
 from gastown_operator.runtime.testing import VirtualClock
 from gastown_operator.runtime.transport import TIMEOUTS, Transport
-from gastown_operator.runtime.watchdog import Watchdog
+from gastown_operator.runtime.watchdog import NEVER, PERIOD, Watchdog
 from tests.faults.conftest import CONFIG_MAP, until
 from tests.faults.scripted_server import (
     Answer,
@@ -48,9 +48,11 @@ class Candidate:
     registry: CollectorRegistry = field(factory=CollectorRegistry)
     transport: Transport = field(init=False)
     elector: Elector = field(init=False)
+    watchdog: Watchdog = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         metrics = Metrics(self.registry)
+        self.watchdog = Watchdog(self.clock)
         options = LeaseOptions("election", "ns", self.name)
         timeouts = dict.fromkeys(TIMEOUTS, options.call_timeout)
         self.transport = Transport(Connection(self.server.url), metrics, self.name, timeouts=timeouts)
@@ -62,6 +64,7 @@ class Candidate:
             self.clock,
             Random(7),  # noqa: S311 - jitter, not cryptography
             metrics.election("election"),
+            self.watchdog,
         )
 
     @property
@@ -176,12 +179,62 @@ async def test_a_standby_leaves_a_leader_alone_that_renews(
         await server.received(1, watches=True)
         for renewal in range(20):
             server.put(LEASE, record("alive", renewTime=f"{renewal}"))
-            await until(lambda: second.elector._observed_at == clock.monotonic())
+            await until(lambda: second.elector._free_at == clock.monotonic() + 15.0)
             await clock.advance(10.0)
         assert holder(server) == "alive"
         assert len(server.sent(watches=True)) == 1
+        group.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("forgotten", [{}, {"leaseDurationSeconds": 0}, {"leaseDurationSeconds": "x"}])
+async def test_a_holder_that_says_no_duration_has_ours(
+    second: Candidate, server: ScriptedServer, clock: VirtualClock, forgotten: Raw
+) -> None:
+    server.put(LEASE, {"metadata": record("")["metadata"], "spec": {"holderIdentity": "alive", **forgotten}})
+    assert not await second.elector.attempt()
+    clock.move(15.0)
+    assert await second.elector.attempt()
+
+
+async def test_a_leader_whose_lease_was_deleted_keeps_its_time(
+    first: Candidate, second: Candidate, server: ScriptedServer, clock: VirtualClock
+) -> None:
+    """Pitfall 15: it does not know, and goes on writing until its next renewal, or its deadline."""
+    await first.elector.acquire()
+    async with anyio.create_task_group() as group:
+        group.start_soon(second.elector.acquire)
+        await server.received(1, watches=True)
         server.drop(LEASE)
+        await until(lambda: second.elector._record is None)
+        for _ in range(30):
+            await clock.advance(0.5)
+            assert not (first.elector.may_write() and second.elector.may_write())
         await until(second.elector.may_write)
+    assert 10.0 < clock.monotonic() <= 15.0 + 2.0 * 2.2
+
+
+async def test_a_claim_that_a_stop_broke_off_is_released(first: Candidate, server: ScriptedServer) -> None:
+    async def commit_and_stall(request: web.Request) -> web.StreamResponse:
+        await server.api(request)
+        return await stall(request)
+
+    server.script("POST", commit_and_stall)
+    async with anyio.create_task_group() as group:
+        group.start_soon(first.elector.acquire)
+        await until(lambda: LEASE in server.objects)
+        group.cancel_scope.cancel()
+    await first.elector.release()
+    assert holder(server) == ""
+
+
+async def test_what_did_not_end_in_time_keeps_the_lease_from_others_and_from_us(
+    first: Candidate, second: Candidate, server: ScriptedServer
+) -> None:
+    await first.elector.acquire()
+    first.elector.abandon()
+    assert not first.elector.may_write()
+    assert not await second.elector.attempt()
+    assert holder(server) == "first"
 
 
 @pytest.mark.parametrize(
@@ -354,22 +407,28 @@ async def test_a_write_is_refused_here_unless_the_lease_is_held_when_its_connect
     await transport.close()
 
 
-def test_a_leader_whose_loop_stands_still_is_ended_by_the_watchdog() -> None:
-    """Pitfall 16: nothing on the loop can step down while the loop is blocked, so a thread does."""
+async def test_the_watchdog_expects_renewals_and_after_a_loss_the_end(
+    first: Candidate, clock: VirtualClock
+) -> None:
+    """Pitfall 16: nothing on the loop can step down while the loop is blocked, or while a thread cannot be cancelled."""
+    await first.elector.acquire()
+    assert first.watchdog.limit == 10.0 + END_LIMIT
+    clock.move(10.0)
+    await first.elector.hold()
+    assert first.watchdog.limit == 10.0 + END_LIMIT
+    await first.elector.release()
+    assert first.watchdog.limit == NEVER
 
-    @define
-    class Stalled:
-        leading: bool
-        deadline: float
 
+def test_the_watchdog_ends_what_is_beyond_its_limit_and_nothing_else(clock: VirtualClock) -> None:
     ended = threading.Event()
-    with Watchdog(Stalled(leading=True, deadline=monotonic() - 2.0), ended.set).watching():
-        assert ended.wait(5.0)
-    spared = threading.Event()
-    with Watchdog(Stalled(leading=True, deadline=monotonic() + 60.0), spared.set).watching():
-        assert not spared.wait(1.2)
-    with Watchdog(Stalled(leading=False, deadline=float("-inf")), spared.set).watching():
-        assert not spared.wait(1.2)
+    watchdog = Watchdog(clock, ended.set)
+    with watchdog.watching():
+        watchdog.expect_end_within(3.0)
+        clock.move(2.9)
+        assert not ended.wait(3 * PERIOD)
+        clock.move(0.2)
+        assert ended.wait(10 * PERIOD)
 
 
 @pytest.mark.parametrize(

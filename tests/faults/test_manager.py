@@ -11,7 +11,7 @@ from attrs import define, field
 from gastown_operator.runtime.clock import SystemClock
 from gastown_operator.runtime.configuration import Connection
 from gastown_operator.runtime.controller import Controller, Result, for_object, owned_by
-from gastown_operator.runtime.errors import ConfigurationError
+from gastown_operator.runtime.errors import ConfigurationError, StoppedAtOnce
 from gastown_operator.runtime.execution import Executor
 from gastown_operator.runtime.gate import EXPIRY
 from gastown_operator.runtime.helpers import controller_reference
@@ -242,13 +242,22 @@ async def test_a_second_signal_stops_at_once(server: ScriptedServer, manager: Ma
     slow = Slow()
     manager.add(Controller("slow", slow, [for_object(CONFIG_MAP)], concurrency=1))
     server.put(f"{OWNERS}/a", owner("a"))
+    ended: list[Exception] = []
+
+    async def run() -> None:
+        try:
+            await manager.run()
+        except StoppedAtOnce as error:
+            ended.append(error)
+
     async with anyio.create_task_group() as group:
-        group.start_soon(manager.run)
+        group.start_soon(run)
         await until(lambda: slow.inside)
         os.kill(os.getpid(), signal.SIGTERM)
         await until(lambda: manager.queue.state("slow").processing and manager.stopping)
         os.kill(os.getpid(), signal.SIGINT)
     assert slow.finished == 0
+    assert len(ended) == 1
 
 
 async def test_no_controller_runs_before_every_cache_is_complete(

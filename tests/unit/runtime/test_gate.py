@@ -105,3 +105,13 @@ def test_the_lag_of_the_cache_is_measured_on_our_own_writes(
     pods.partition().advance(150)
     assert registry.get_sample_value("informer_lag_seconds_sum", {"resource": "pods"}) == 0.75
     assert registry.get_sample_value("informer_lag_seconds_count", {"resource": "pods"}) == 1
+
+
+def test_a_key_that_is_woken_often_while_it_waits_leaves_one_callback(
+    gate: WriteGate, queue: WorkQueue, pods: Store[PartialObject]
+) -> None:
+    gate.record(REQUEST, POD, "ns", 150)
+    before = len(pods.partition()._waiting)
+    for _ in range(1000):
+        assert gate.hold(REQUEST, queue, priority=0)
+    assert len(pods.partition()._waiting) == before + 1

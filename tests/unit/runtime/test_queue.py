@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry
 
 from gastown_operator.runtime.metrics import Metrics
 from gastown_operator.runtime.objects import ObjectKey
-from gastown_operator.runtime.queue import LOW_PRIORITY, MAX_DELAY, Request, WorkQueue
+from gastown_operator.runtime.queue import COMPACTION, LOW_PRIORITY, MAX_DELAY, Request, WorkQueue
 from gastown_operator.runtime.testing import VirtualClock
 
 pytestmark = pytest.mark.anyio
@@ -169,3 +169,17 @@ async def test_shows_depth_and_ages(
 async def test_a_lane_has_one_owner(queue: WorkQueue) -> None:
     with pytest.raises(ValueError, match="exists already"):
         queue.open_lane("c")
+
+
+async def test_a_key_that_always_asks_for_a_far_time_leaves_one_entry_and_not_one_a_turn(
+    queue: WorkQueue,
+) -> None:
+    for turn in range(5000):
+        queue.add(A, after=3600.0 - turn / 10)
+        queue.add(A)
+        ticket = await queue.get("c")
+        assert ticket is not None
+        queue.done(ticket.request)
+    queue.add(A, after=10.0)
+    assert queue.state("c").delayed == 1
+    assert len(queue._delayed) <= 2 * COMPACTION
