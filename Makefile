@@ -13,11 +13,13 @@ NAMESPACES ?=
 # Serve the metrics over TLS with this Secret of type kubernetes.io/tls, to whom RBAC lets (default: plain HTTP).
 METRICS_SECRET ?=
 
+OURS = app.kubernetes.io/name=gastown-operator,app.kubernetes.io/component=operator
+
 RENDER = $(PYTHON) hack/render.py --operator '$(IMG)' --workload '$(WORKLOAD_IMG)' --agent '$(AGENT_IMG)' \
 	$(if $(NAMESPACES),--namespaces '$(NAMESPACES)') $(if $(METRICS_SECRET),--metrics-secret '$(METRICS_SECRET)')
 
 .DEFAULT_GOAL := help
-.PHONY: help environment generate validate test images install uninstall deploy undeploy
+.PHONY: help environment generate validate test images install uninstall deploy withdraw undeploy
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,7 +48,19 @@ uninstall: ## remove the CRDs, and with them every Rig and Polecat
 
 deploy: ## deploy the operator: make deploy IMG=… WORKLOAD_IMG=… AGENT_IMG=… [NAMESPACES=…] [METRICS_SECRET=…]
 	$(RENDER) | $(KUBECTL) apply -f -
+	@$(MAKE) --no-print-directory withdraw
 	$(KUBECTL) --namespace gastown-system rollout status deployment/gastown-operator --timeout=120s
 
-undeploy: ## remove the operator; the work namespace and the CRDs stay
+# `apply` leaves what is no longer asked for, and a right that is left is a right.
+withdraw:
+	$(if $(NAMESPACES),$(KUBECTL) delete --ignore-not-found clusterrolebinding/gastown-operator-work)
+	$(if $(METRICS_SECRET),,$(KUBECTL) delete --ignore-not-found clusterrolebinding/gastown-operator-metrics-access)
+	@for namespace in $$($(KUBECTL) get rolebindings --all-namespaces --field-selector metadata.name=gastown-operator-work \
+		--output 'jsonpath={.items[*].metadata.namespace}'); do \
+		case ',$(NAMESPACES),' in *",$$namespace,"*) ;; *) \
+			$(KUBECTL) --namespace "$$namespace" delete rolebinding/gastown-operator-work ;; esac; done
+
+undeploy: ## remove the operator, whatever options it was deployed with; the work namespace and the CRDs stay
 	$(RENDER) --removable | $(KUBECTL) delete --ignore-not-found -f -
+	$(KUBECTL) delete clusterroles,clusterrolebindings --selector '$(OURS)'
+	$(KUBECTL) delete roles,rolebindings --all-namespaces --selector '$(OURS)'
