@@ -185,7 +185,7 @@ def merged(known: Raw, change: Raw) -> Raw:
 def _meant(known: Raw, conditions: Raw) -> bool:
     """Tell whether an object is the one that is meant, in the version that is meant."""
     wanted = ((name, conditions.get(name)) for name in ("uid", "resourceVersion"))
-    return all(text is None or text == known["metadata"][name] for name, text in wanted)
+    return all(text is None or text == known["metadata"].get(name) for name, text in wanted)
 
 
 def _within(path: str, collection: str) -> bool:
