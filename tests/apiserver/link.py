@@ -1,4 +1,4 @@
-"""A network between a client and the API server that a test can cut and mend."""
+"""A network between a client and the API server that a test can cut, mend, and make hold back what was sent."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,16 +22,20 @@ class Link:
     _port: int = 0
     _writers: set[asyncio.StreamWriter] = field(factory=set)
     _pumps: set[asyncio.Task[None]] = field(factory=set)
+    _flows: asyncio.Event = field(factory=asyncio.Event)
+    _held: int = 0
 
     @classmethod
     @asynccontextmanager
     async def to(cls, direct: Connection) -> AsyncIterator[Self]:
         """Open a link that works."""
         link = cls(direct)
+        link.release()
         await link.mend()
         try:
             yield link
         finally:
+            link.release()
             await link.cut()
 
     @property
@@ -52,6 +56,19 @@ class Link:
             self._server = None
         await self.drop()
 
+    def hold_requests(self) -> None:
+        """Hold back what the client sends from now on; what the server sends goes through."""
+        self._flows.clear()
+
+    @property
+    def holding(self) -> int:
+        """How many connections have something that is held back."""
+        return self._held
+
+    def release(self) -> None:
+        """Deliver what was held back, even if its sender has gone; what followed it on the same connection is lost."""
+        self._flows.set()
+
     async def drop(self) -> None:
         """Break all connections; new ones are taken."""
         for writer in self._writers:
@@ -67,19 +84,34 @@ class Link:
             self._close(writer)
             return
         self._writers.add(onward)
-        for source, target in ((reader, onward), (onward_reader, writer)):
-            pump = asyncio.create_task(self._pump(source, target))
+        for pumping in (
+            self._pump(reader, onward, onward=True),
+            self._pump(onward_reader, writer, onward=False),
+        ):
+            pump = asyncio.create_task(pumping)
             self._pumps.add(pump)
             pump.add_done_callback(self._pumps.discard)
 
-    async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    async def _pump(
+        self, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, onward: bool
+    ) -> None:
         try:
             while data := await source.read(CHUNK):
+                late = onward and not self._flows.is_set()
+                if late:
+                    await self._delay()
                 target.write(data)
                 await target.drain()
+                if late:
+                    return
         except OSError:
             pass  # one of the two has gone, which the other is told below
         self._close(target)
+
+    async def _delay(self) -> None:
+        self._held += 1
+        await self._flows.wait()
+        self._held -= 1
 
     def _close(self, writer: asyncio.StreamWriter) -> None:
         self._writers.discard(writer)
