@@ -242,7 +242,7 @@ def spoiled(draw: st.DrawFn, example: Raw) -> Raw:
         for key in path[:-1]:
             parent = parent[key]
         if draw(st.booleans()):
-            parent[path[-1]] = draw(JUNK)
+            parent[path[-1]] = deepcopy(draw(JUNK))
         else:
             del parent[path[-1]]
     return body
