@@ -32,6 +32,8 @@ from tests.support.lab import Lab
 from tests.support.operator_process import OperatorProcess
 from tests.support.polecats import eventually
 
+pytestmark = pytest.mark.timeout(120)
+
 DURATION, RENEW_DEADLINE, RETRY_PERIOD = 6.0, 4.0, 0.5  # short, and long enough for a busy machine
 STANDSTILL = 1.0
 ARGUMENTS = (

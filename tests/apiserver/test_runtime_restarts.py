@@ -9,6 +9,7 @@ from attrs import define, field
 from gastown_operator.runtime.client import Client
 from gastown_operator.runtime.configuration import Connection
 from gastown_operator.runtime.errors import NotFound
+from gastown_operator.runtime.lease import LeaseOptions
 from gastown_operator.runtime.manager import Manager, Options
 from gastown_operator.runtime.objects import ObjectKey
 from tests.apiserver.copier import (
@@ -22,6 +23,7 @@ from tests.apiserver.copier import (
     running,
     until,
 )
+from tests.apiserver.link import Link
 from tests.support.cluster import CONFIG_MAP
 from tests.support.lab import Lab
 
@@ -80,3 +82,19 @@ async def test_a_manager_goes_on_after_the_apiserver_was_restarted(
             name: uid for name, uid in first.items() if name in copies_of(kept)
         }
         assert made.refusals == []
+
+
+async def test_a_manager_may_start_before_the_apiserver(
+    connection: Connection, admin: Client, namespace: str
+) -> None:
+    await create_originals(admin, namespace, EARLY)
+    async with Link.to(connection) as link:
+        await link.cut()
+        lease = LeaseOptions("copier", namespace, retry_period=0.5)
+        manager = Manager(link.connection, Options("runtime-test", namespaces=(namespace,), lease=lease))
+        cache, _ = manager.store(CONFIG_MAP), copier(manager)
+        async with running(manager):
+            await until(lambda: "Connect call failed" in manager.readyz.run().text, "it says why")
+            await link.mend()
+            await until(lambda: copies(cache).keys() == copies_of(EARLY), "copies")
+            assert manager.readyz.run().healthy
