@@ -12,8 +12,7 @@ from typing import Any
 
 import aiohttp
 import orjson
-from aiohttp.connector import Connection as PooledConnection
-from aiohttp.tracing import Trace
+from aiohttp.abc import AbstractStreamWriter
 from attrs import define, field
 from yarl import URL
 
@@ -55,7 +54,8 @@ def _always() -> bool:
 class Transport:
     """A pool of connections to one API server, opened at the first call; `close` it at the end.
 
-    `may_write` is asked when a writing request has its connection and nothing of it was sent yet; False raises NotLeader.
+    `may_write` is asked when the first byte of a request with a body is about to be sent; False raises NotLeader. A request that writes
+    must have a body.
     """
 
     _connection: Connection
@@ -77,6 +77,8 @@ class Transport:
         timeout: float | None = None,  # noqa: ASYNC109 - enforced by the HTTP client, which then frees the connection
     ) -> bytes:
         """Return the body of a 2xx answer. Raises ApiError for everything else, what the network does included."""
+        if verb != "GET" and body is None:
+            raise ValueError(f"{verb} {path} has no body, so nobody would ask whether it may be sent")
         limit = aiohttp.ClientTimeout(total=timeout or self._timeouts[verb], sock_connect=CONNECT_TIMEOUT)
         headers = {"Content-Type": content_type} if body is not None else {}
         started = monotonic()
@@ -157,7 +159,7 @@ class Transport:
                 verb,
                 URL(self._connection.server + path, encoded=True),
                 params=query,
-                data=body,
+                data=None if body is None else _FencedBody(body, self._may_write),
                 headers=headers,
                 timeout=limit,
                 allow_redirects=False,
@@ -172,8 +174,7 @@ class Transport:
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = _FencedConnector(
-                self._may_write,
+            connector = aiohttp.TCPConnector(
                 limit=self._pool_size,
                 ssl=self._connection.tls or True,
                 socket_factory=_kept_alive,
@@ -193,25 +194,21 @@ class Transport:
         return self._session
 
 
-class _FencedConnector(aiohttp.TCPConnector):
-    """Asks for permission as late as can be: waiting for a connection may have taken longer than the lease."""
+class _FencedBody(aiohttp.BytesPayload):
+    """Asks for permission when the first byte of the request is about to be written: headers are held back until then.
 
-    def __init__(self, may_write: Callable[[], bool], **options: Any) -> None:
-        super().__init__(**options)
+    Waiting for a connection may have taken longer than the lease, and the process may have stood still since.
+    """
+
+    def __init__(self, body: bytes, may_write: Callable[[], bool]) -> None:
+        super().__init__(body)
         self._may_write = may_write
 
-    async def connect(
-        self,
-        req: aiohttp.ClientRequest,
-        traces: list[Trace],
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the signature of aiohttp's
-    ) -> PooledConnection:
-        """Return a connection, if the request may use it. Raises NotLeader."""
-        connection = await super().connect(req, traces, timeout)
-        if req.method != "GET" and not self._may_write():
-            connection.close()
-            raise NotLeader("this process does not hold the lease", verb=req.method, path=req.url.path)
-        return connection
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        """Write the body, if that is permitted. Raises NotLeader."""
+        if not self._may_write():
+            raise NotLeader("this process does not hold the lease")
+        await super().write_with_length(writer, content_length)
 
 
 @define(eq=False)
@@ -289,6 +286,8 @@ def _network_errors(verb: str, path: str) -> Iterator[None]:
     except TimeoutError as error:
         raise RequestTimeout("no answer in time", verb=verb, path=path) from error
     except (aiohttp.ClientError, OSError) as error:
+        if isinstance(error.__cause__, NotLeader):
+            raise NotLeader(error.__cause__.message, verb=verb, path=path) from None
         raise ConnectionFailed(str(error) or type(error).__name__, verb=verb, path=path) from error
 
 

@@ -1,7 +1,6 @@
 """What a leader that stands still for a moment has sent when it goes on: nothing that it had not sent before."""
 
 import asyncio
-import sys
 from contextlib import suppress
 from datetime import UTC, datetime
 from time import sleep
@@ -40,11 +39,6 @@ class ShortLease:
             self.went_on = datetime.now(UTC)
 
 
-@pytest.mark.xfail(
-    sys.version_info < (3, 12),
-    reason="aiohttp writes in another task, and the question is not asked there",
-    strict=True,
-)
 async def test_a_write_that_was_permitted_is_sent_before_anything_else_happens(
     connection: Connection, namespace: str, lab: Lab
 ) -> None:
