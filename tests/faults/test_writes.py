@@ -1,5 +1,6 @@
 """What becomes of writes when answers are lost, late, or not what they seem (pitfalls 6, 7, 13, 23)."""
 
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -365,3 +366,24 @@ async def test_says_who_it_is_and_asks_for_json(writer: Writer) -> None:
     assert headers["User-Agent"] == "tests"
     assert headers["Accept"] == "application/json"
     assert "Authorization" not in headers
+
+
+async def test_a_dead_peer_is_found_by_the_kernel(server: ScriptedServer) -> None:
+    """Pitfall 4: within 15 + 3 * 5 seconds where we only listen, and after 30 where what we sent is not acknowledged."""
+    transport = Transport(Connection(server.url), Metrics(CollectorRegistry()), "tests")
+    async with transport.stream(PATH, {"watch": "1", "resourceVersion": "100"}, deadline=60.0):
+        assert transport._session is not None
+        (connection,) = transport._session.connector._acquired  # type: ignore[union-attr]
+        sock = connection.transport.get_extra_info("socket")  # type: ignore[union-attr]
+        options = {
+            name: sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, name))
+            for name in ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT", "TCP_USER_TIMEOUT")
+        }
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert options == {
+            "TCP_KEEPIDLE": 15,
+            "TCP_KEEPINTVL": 5,
+            "TCP_KEEPCNT": 3,
+            "TCP_USER_TIMEOUT": 30_000,
+        }
+    await transport.close()
