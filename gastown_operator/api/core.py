@@ -182,9 +182,10 @@ def _container(raw: Raw) -> Container:
 
 
 def _condition(raw: Raw) -> PodCondition:
-    message = _text(raw, "message")
-    if message:
-        return PodCondition(_word(raw, "type"), _word(raw, "status"), _word(raw, "reason"), message)
+    if raw.get("message"):
+        return PodCondition(
+            _word(raw, "type"), _word(raw, "status"), _word(raw, "reason"), _text(raw, "message")
+        )
     return _shared_condition(_text(raw, "type"), _text(raw, "status"), _text(raw, "reason"))
 
 

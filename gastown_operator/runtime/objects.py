@@ -76,7 +76,10 @@ class ObjectMeta:
     @property
     def controller(self) -> OwnerReference | None:
         """The owner that manages this object, of which the API server allows one at most."""
-        return next((owner for owner in self.owner_references if owner.controller), None)
+        for owner in self.owner_references:
+            if owner.controller:
+                return owner
+        return None
 
     def controlled_by(self, owner: "ObjectMeta") -> bool:
         """Tell whether `owner` manages this object; a namesake that came after it does not."""

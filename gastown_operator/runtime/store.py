@@ -96,13 +96,21 @@ class Table(Generic[T]):
     def put(self, value: T) -> T | None:
         """Insert or replace an object; return what was there. Raises what an index function raises, changing nothing."""
         key = value.metadata.key
-        entries = [(name, tuple(function(value))) for name, function in self._functions.items()]
-        old = self.remove(key)
+        old = self.objects.get(key)
+        changes = [
+            (name, tuple(function(old)) if old is not None else (), tuple(function(value)))
+            for name, function in self._functions.items()
+        ]
         self.objects[key] = value
-        for name, values in entries:
+        for name, before, after in changes:
+            if before != after:
+                self._unindex(name, before, key)
             buckets = self._indexes.setdefault(name, {})
-            for entry in values:
-                buckets.setdefault(entry, _Bucket()).put(key, value)
+            for entry in after:
+                bucket = buckets.get(entry)
+                if bucket is None:
+                    bucket = buckets[entry] = _Bucket()
+                bucket.put(key, value)
         return old
 
     def remove(self, key: ObjectKey) -> T | None:
