@@ -3,6 +3,8 @@
 from functools import partial
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import pytest
 from attrs.exceptions import FrozenInstanceError
 
@@ -87,6 +89,28 @@ async def test_readers_never_see_half_a_relist() -> None:
     store.add_handler(lambda _: sizes.add((len(store), store.resource_version)))
     await replace(partition, 20, *[thing(f"new-{number}", 12) for number in range(700)])
     assert sizes == {(700, 20)}
+
+
+@pytest.mark.anyio
+async def test_a_relist_of_many_leaves_the_event_loop_to_others_even_where_nothing_differs() -> None:
+    partition = Store(THING).partition()
+    values = [thing(f"t-{number}", 1) for number in range(2000)]
+    await replace(partition, 10, *values)
+    table, turns = partition.scratch(), 0
+    for value in values:
+        table.put(value)
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await anyio.lowlevel.checkpoint()
+            turns += 1
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(others)
+        await partition.replace(table, 20)
+        group.cancel_scope.cancel()
+    assert turns >= 10
 
 
 def test_waiting_for_a_version_ends_with_an_event_or_a_bookmark_beyond_it() -> None:
