@@ -65,6 +65,10 @@ class ScriptedServer(HonestServer):
         """Answer the next requests of this verb (for GET: watches, or not) so, each answer once."""
         self._rules.append(_Rule(verb, watches, list(answers)))
 
+    def forget_scripts(self) -> None:
+        """Answer honestly from now on."""
+        self._rules.clear()
+
     async def received(self, number: int, **like: Any) -> list[Recorded]:
         """Wait until so many requests like this (verb, watches) came; return all of them."""
         while True:
