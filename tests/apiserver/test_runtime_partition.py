@@ -13,7 +13,17 @@ from gastown_operator.runtime.configuration import Connection
 from gastown_operator.runtime.errors import LeadershipLost
 from gastown_operator.runtime.lease import LeaseOptions
 from gastown_operator.runtime.manager import Manager, Options
-from tests.apiserver.copier import Copier, cached, copier, copies, copies_of, create_originals, live, until
+from tests.apiserver.copier import (
+    Copier,
+    cached,
+    copier,
+    copies,
+    copies_of,
+    create_originals,
+    live,
+    sample,
+    until,
+)
 from tests.apiserver.link import Link
 from tests.support.audit import Write
 from tests.support.cluster import CONFIG_MAP
@@ -51,6 +61,10 @@ class Replica:
     def copies(self) -> set[str]:
         return set(copies(self.manager.store(CONFIG_MAP)))
 
+    @property
+    def events(self) -> float:
+        return sample(self.manager, "events_recorded_total", outcome="created")
+
     async def run(self) -> None:
         try:
             await self.manager.run()
@@ -85,6 +99,7 @@ async def test_a_leader_that_is_cut_off_ends_and_what_it_had_sent_does_no_harm(
         async with running(old, new):
             await create_originals(admin, namespace, BEFORE)
             await until(lambda: old.copies == new.copies == copies_of(BEFORE), "copies of the first leader")
+            await until(lambda: old.events == len(BEFORE), "their events")
             if held:
                 link.hold_requests()
             else:

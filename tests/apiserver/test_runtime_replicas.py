@@ -184,7 +184,13 @@ def slinger(cluster: Cluster) -> Iterator[Slinger]:
 
 
 @pytest.fixture
-def replicas(cluster: Cluster, tmp_path: Path) -> Iterator[tuple[Replica, Replica]]:  # noqa: ARG001 - installed first
+def position(lab: Lab) -> int:
+    """Where the audit log was before there were replicas."""
+    return lab.audit.end()
+
+
+@pytest.fixture
+def replicas(cluster: Cluster, position: int, tmp_path: Path) -> Iterator[tuple[Replica, Replica]]:  # noqa: ARG001 - installed first
     """The leader, and a standby that is ready."""
     leader, standby = Replica.at(tmp_path / "leader"), Replica.at(tmp_path / "standby")
     started = []
@@ -205,10 +211,9 @@ def replicas(cluster: Cluster, tmp_path: Path) -> Iterator[tuple[Replica, Replic
     "fault", [signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM], ids=lambda fault: fault.name
 )
 def test_a_standby_takes_over_and_no_two_leaders_writes_mix(
-    replicas: tuple[Replica, Replica], slinger: Slinger, lab: Lab, fault: signal.Signals
+    replicas: tuple[Replica, Replica], slinger: Slinger, lab: Lab, position: int, fault: signal.Signals
 ) -> None:
     old, new = replicas
-    position = lab.audit.end()
     with slinger.slinging(POLECATS):
         slinger.until_pods(POLECATS // 10)
         old.process.send(fault)  # in the middle of its work
