@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -65,10 +66,13 @@ def figures(readings: Readings) -> list[Figure]:
 
 
 def read_in_turns(rounds: int, *url: str) -> dict[str, list[Any]]:
-    """Let every reader read once in each round; the first round shows the server what is asked of it, and is not counted."""
+    """Let every reader read once in each round, each round in another order.
+
+    The first round shows the server what is asked of it, and is not counted.
+    """
     readings: dict[str, list[Any]] = {name: [] for name in READERS}
     for round_ in range(rounds + 1):
-        for name in READERS:
+        for name in islice(cycle(READERS), round_ % len(READERS), round_ % len(READERS) + len(READERS)):
             reading = _read(name, *url)
             if round_:
                 readings[name].append(reading)
