@@ -127,7 +127,8 @@ class HonestServer:
         known = self.objects.get(request.path)
         if known is None:
             return refusal(404, "NotFound")
-        options = await request.json() if request.can_read_body else {}
+        text = await request.read()
+        options = orjson.loads(text) if text else {}
         if not _meant(known, options.get("preconditions", {})):
             return refusal(409, "Conflict")
         return web.json_response(self.delete(request.path))

@@ -213,6 +213,24 @@ async def test_deleting_what_is_gone_or_was_replaced_is_success(writer: Writer, 
     assert execution.refusal is None
 
 
+async def test_deleting_leaves_the_successor_of_the_same_name_alone(writer: Writer) -> None:
+    """Pitfall 23: it was recreated after we had read it."""
+    read = writer.server.put(f"{PATH}/child", child())
+    writer.server.drop(f"{PATH}/child")
+    writer.server.put(f"{PATH}/child", child())
+    execution = await writer.execute(Plan((Delete(CONFIG_MAP, KEY, read["metadata"]["uid"]),)))
+    assert execution.refusal is None
+    assert f"{PATH}/child" in writer.server.objects
+
+
+async def test_the_status_of_a_predecessor_is_not_written_to_its_successor(writer: Writer) -> None:
+    """Pitfall 23."""
+    writer.server.put(f"{PATH}/owner", {"metadata": {"name": "owner", "namespace": "ns"}})
+    with pytest.raises(Conflict):
+        await writer.execute(Plan(status={"phase": "Done"}))
+    assert "status" not in writer.server.objects[f"{PATH}/owner"]
+
+
 async def test_the_status_of_a_vanished_object_is_nobodys_failure(writer: Writer) -> None:
     await writer.execute(Plan(status={"phase": "Working"}))
     sample = writer.registry.get_sample_value

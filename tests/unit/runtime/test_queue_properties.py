@@ -61,6 +61,7 @@ class QueueMachine(RuleBasedStateMachine):
 
         async def turn() -> None:
             for call in calls:
+                self.queue._compact_at = 0  # at once, instead of when there are many
                 call()
             for _ in range(6):
                 await asyncio.sleep(0)
