@@ -11,7 +11,7 @@ HEIGHT: Final = 300
 LEFT: Final = 50
 BOTTOM: Final = 40
 TOP: Final = 36
-RIGHT: Final = 14
+RIGHT: Final = 24
 COLOURS: Final = {"operator": "#1f6feb", "bare client": "#8b949e"}
 
 Points = Sequence[tuple[float, float]]
@@ -34,7 +34,9 @@ class Panel:
                 f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>'
                 for x, y in map(self._place, points)
             ]
-            parts.append(f'<text x="{LEFT + 12}" y="{TOP + 16 + 16 * number}" fill="{colour}">{name}</text>')
+            parts.append(
+                f'<text x="{LEFT + 12}" y="{TOP + 16 + 16 * number}" style="fill: {colour}">{name}</text>'
+            )
         slope = self.lines["operator"][0][1] / self.lines["operator"][0][0]
         linear = [(0.0, 0.0), (self._most[0], slope * self._most[0])]
         if linear[1][1] > self._most[1]:

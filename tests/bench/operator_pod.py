@@ -181,6 +181,7 @@ def _environment(access: Access, root: Path) -> dict[str, str]:
         "PATH": os.environ["PATH"],
         "LANG": "C.UTF-8",
         "PYTHONUNBUFFERED": "1",
+        "PYTHONSAFEPATH": "1",
         "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
         "PYTHONPYCACHEPREFIX": str(root / "compiled"),
         "KUBERNETES_SERVICE_HOST": address.hostname or "",
