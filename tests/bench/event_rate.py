@@ -4,6 +4,7 @@ python -m tests.bench.event_rate [--rate 2000] [--seconds 60]
 """
 
 import argparse
+from collections.abc import Sequence
 from typing import Final
 
 from tests.bench.figures import Figure
@@ -21,14 +22,21 @@ BASELINES: Final = {
 
 
 def measure(
-    rate: float = 2000.0, seconds: float = 60.0, baseline_seconds: float = 10.0, pods: int = PODS
+    rate: float = 2000.0,
+    seconds: float = 60.0,
+    baseline_seconds: float = 10.0,
+    pods: int = PODS,
+    baselines: Sequence[str] = tuple(BASELINES),
 ) -> list[Figure]:
-    """Run every reader by itself against one server. Raises BenchmarkError, also when ours falls behind the events."""
+    """Run every reader by itself against one server; `bare` must be among the baselines.
+
+    Raises BenchmarkError, also when ours falls behind the events.
+    """
     with server(pods) as url:
         ours = measure_reader(url, "event_rate_reader", "--pods", str(pods), rate=rate, seconds=seconds)
         others = {
             name: measure_reader(url, "baselines_watch", name, str(pods), rate=rate, seconds=baseline_seconds)
-            for name in BASELINES
+            for name in baselines
         }
     if not ours.kept_up:
         raise BenchmarkError(
