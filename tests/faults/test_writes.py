@@ -78,8 +78,8 @@ class Writer:
     journal: Journal
     registry: CollectorRegistry
 
-    async def execute(self, plan: Plan) -> Any:
-        return await self.executor.execute(CONFIG_MAP, OWNER, plan)
+    async def execute(self, plan: Plan, target: PartialObject = OWNER) -> Any:
+        return await self.executor.execute(CONFIG_MAP, target, plan)
 
 
 @pytest.fixture
@@ -115,7 +115,8 @@ async def test_a_plan_is_done_in_order_and_the_gate_hears_of_every_write(writer:
         events=(EventNote("Normal", "Made", "made it"),),
         requeue_after=3.0,
     )
-    execution = await writer.execute(plan)
+    read = PartialObject(ObjectMeta("owner", "ns", "uid-owner", resource_version=101))
+    execution = await writer.execute(plan, read)
     assert execution.refusal is None
     assert execution.requeue_after == 3.0
     assert execution.versions == {CONFIG_MAP: 106}
