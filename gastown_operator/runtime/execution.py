@@ -98,19 +98,25 @@ class Executor:
     async def execute(self, resource: Resource[Any], target: Object, plan: Plan) -> Execution:
         """Do the plan for `target`, an object of `resource`, in order: actions, status, events.
 
+        The status is written only if the object is still as `target` says: a plan for an older state, or by a former leader whose
+        call was long on its way, must not overwrite a newer one.
+
         Raises ApiError for what time may heal; what it will not is returned as a refusal.
         """
         key = target.metadata.key
         versions: dict[Resource[Any], int] = {}
+        seen = target.metadata.resource_version
         for action in plan.actions:
             try:
-                versions[action.resource] = await self._act(key, action)
+                version = versions[action.resource] = await self._act(key, action)
+                if (action.resource, action.key) == (resource, key):
+                    seen = version
             except (NotOurs, Forbidden, Invalid, BadRequest) as error:
                 return Execution(Refusal(action, error), plan.requeue_after)
         if plan.status is None:
             self._metrics.elided.inc()
         else:
-            await self._write_status(resource, target, plan.status)
+            await self._write_status(resource, target, seen, plan.status)
         for note in plan.events:
             self._recorder.event(regarding(resource, target), note)
         return Execution(requeue_after=plan.requeue_after, versions=versions)
@@ -164,9 +170,11 @@ class Executor:
         except (NotFound, Conflict):
             return {}  # gone, or the name belongs to a later object: the one we meant does not exist
 
-    async def _write_status(self, resource: Resource[Any], target: Object, status: Mapping[str, Any]) -> None:
+    async def _write_status(
+        self, resource: Resource[Any], target: Object, seen: int, status: Mapping[str, Any]
+    ) -> None:
         metadata = target.metadata
-        body = {"metadata": {"uid": metadata.uid}, "status": status}
+        body = {"metadata": {"uid": metadata.uid, "resourceVersion": str(seen)}, "status": status}
         try:
             answer = await self._client.apply_status(resource, metadata.key, body, self._field_manager)
         except NotFound:

@@ -29,7 +29,7 @@ from gastown_operator.runtime.errors import (
     UnexpectedResponse,
 )
 from gastown_operator.runtime.execution import Executor, NotOurs
-from gastown_operator.runtime.helpers import controller_reference
+from gastown_operator.runtime.helpers import add_finalizer, controller_reference
 from gastown_operator.runtime.metrics import Metrics
 from gastown_operator.runtime.objects import ObjectKey, ObjectMeta, PartialObject, Resource
 from gastown_operator.runtime.plan import Apply, Create, Delete, EventNote, MergePatch, Plan, Regarding
@@ -205,6 +205,17 @@ async def test_a_refusal_is_data_for_the_next_plan(
     writer.server.script("POST", refuse(code, reason, "exceeded quota"))
     execution = await writer.execute(Plan((Create(CONFIG_MAP, child()),)))
     assert isinstance(execution.refusal.error, kind)
+
+
+async def test_a_status_follows_the_plans_own_change_of_its_object(writer: Writer) -> None:
+    """A finalizer and a status in one plan are two writes of ours, and no conflict."""
+    stored = writer.server.put(f"{PATH}/owner", {"metadata": {"name": "owner", "namespace": "ns"}})
+    read = PartialObject.project(stored)
+    plan = Plan((add_finalizer(CONFIG_MAP, read.metadata, "tests/x"),), status={"phase": "Working"})
+    await writer.execute(plan, read)
+    assert writer.server.objects[f"{PATH}/owner"]["status"] == {"phase": "Working"}
+    with pytest.raises(Conflict):
+        await writer.execute(Plan(status={"phase": "Idle"}), read)
 
 
 @pytest.mark.parametrize("answer", [refuse(404, "NotFound"), refuse(409, "Conflict")])
