@@ -115,7 +115,7 @@ class EventRecorder:
         series = self._series.get(identity)
         if series is not None and now - series.last < SERIES_GAP:
             self._series.move_to_end(identity)
-            await self._repeat(series, occurrence, now)
+            await self._repeat(identity, series, occurrence, now)
         elif self._may_speak(identity[0], now):
             await self._begin(identity, occurrence, now)
         else:
@@ -132,7 +132,9 @@ class EventRecorder:
             while len(self._series) > SERIES_LIMIT:
                 self._series.popitem(last=False)
 
-    async def _repeat(self, series: _Series, occurrence: _Occurrence, now: float) -> None:
+    async def _repeat(
+        self, identity: _Identity, series: _Series, occurrence: _Occurrence, now: float
+    ) -> None:
         series.count, series.last = series.count + 1, now
         if series.written > 1 and now - series.written_at < SERIES_REFRESH:
             return
@@ -140,6 +142,8 @@ class EventRecorder:
         if await self._attempt(lambda: self._client.merge_patch(EVENT, series.key, body, self._component)):
             self._count("series")
             series.written, series.written_at = series.count, now
+        else:  # the Event may have been deleted: the next repetition begins another
+            del self._series[identity]
 
     async def _attempt(self, call: Callable[[], Awaitable[object]]) -> bool:
         """Try a write a few times; its name is fixed, so a repetition cannot make a second Event."""

@@ -9,13 +9,14 @@ from attrs import define, field
 from prometheus_client import CollectorRegistry
 
 from gastown_operator.runtime.client import Client
-from gastown_operator.runtime.errors import AlreadyExists, ApiError, Forbidden, ServiceUnavailable
+from gastown_operator.runtime.errors import AlreadyExists, ApiError, Forbidden, NotFound, ServiceUnavailable
 from gastown_operator.runtime.events import (
     BURST,
     NOTE_LIMIT,
     QUEUE_LIMIT,
     REFILL,
     SERIES_GAP,
+    SERIES_LIMIT,
     SERIES_REFRESH,
     EventRecorder,
 )
@@ -149,6 +150,26 @@ async def test_an_object_that_says_too_much_is_cut_off_for_a_while(
     say(101)
     await recorder.flush()
     assert len(wire.sent) == BURST + 2
+
+
+async def test_a_series_whose_event_is_gone_begins_anew(
+    wire: Wire, recorder: EventRecorder, registry: CollectorRegistry
+) -> None:
+    recorder.event(POLECAT, NOTE)
+    await recorder.flush()
+    wire.errors.append(NotFound("somebody deleted it", status=404))
+    for _ in range(3):
+        recorder.event(POLECAT, NOTE)
+        await recorder.flush()
+    assert [verb for verb, _, _ in wire.sent] == ["POST", "PATCH", "POST", "PATCH"]
+    assert count(registry, "failed") == 1
+
+
+async def test_what_is_remembered_of_series_and_of_who_spoke_has_an_end(recorder: EventRecorder) -> None:
+    for number in range(SERIES_LIMIT + 100):
+        recorder.event(Regarding("example.com/v1", "Polecat", ObjectKey("ns", "a"), f"uid-{number}"), NOTE)
+    await recorder.flush()
+    assert len(recorder._series) == len(recorder._buckets) == SERIES_LIMIT
 
 
 async def test_what_cannot_be_kept_is_dropped_and_counted(
