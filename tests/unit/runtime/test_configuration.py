@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 import yaml
 
-from gastown_operator.runtime.configuration import TOKEN_PERIOD, from_service_account, load_connection
+from gastown_operator.runtime.configuration import (
+    TOKEN_PERIOD,
+    NoCredentials,
+    StaticToken,
+    from_service_account,
+    load_connection,
+)
 from gastown_operator.runtime.errors import ConfigurationError
 from gastown_operator.runtime.testing import VirtualClock
 
@@ -183,6 +189,32 @@ async def test_a_refused_token_is_looked_up_at_once_and_once_for_all_who_were_re
     (tmp_path / "token").unlink()
     assert await credentials.replaced("Bearer one")
     assert not await credentials.replaced("Bearer two")
+
+
+@pytest.mark.anyio
+async def test_a_token_that_cannot_be_a_header_is_not_taken(
+    tmp_path: Path, certificate: tuple[Path, Path], clock: VirtualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    service_account(tmp_path, certificate, "one")
+    credentials = from_service_account({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, clock, tmp_path).credentials
+    await credentials.authorization()
+    (tmp_path / "token").write_text("two\r\nX-Evil: 1")
+    clock.move(TOKEN_PERIOD)
+    assert await credentials.authorization() == "Bearer one"
+    assert "control characters" in caplog.text
+
+
+@pytest.mark.anyio
+async def test_credentials_say_whether_they_have_others_than_those_refused(tmp_path: Path) -> None:
+    assert await NoCredentials().authorization() is None
+    assert not await NoCredentials().replaced("Bearer x")
+    assert await StaticToken("x").authorization() == "Bearer x"
+    assert not await StaticToken("x").replaced("Bearer x")
+    assert await StaticToken("x").replaced("Bearer y")
+    path = kubeconfig(tmp_path / "config", {"token": "x"}, server="http://127.0.0.1:8080")
+    credentials = (await load_connection(kubeconfig=path)).credentials
+    assert not await credentials.replaced("Bearer x")
+    assert await credentials.replaced("Bearer y")
 
 
 @pytest.mark.anyio
