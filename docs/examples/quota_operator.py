@@ -47,7 +47,9 @@ class QuotaReconciler:
         namespace = self.namespaces.get(key)
         if namespace is not None:
             quota = self.quotas.get(ObjectKey(key.name, "small"))
-            await self.executor.execute(NAMESPACE, namespace, plan(namespace, quota))
+            execution = await self.executor.execute(NAMESPACE, namespace, plan(namespace, quota))
+            if execution.refusal is not None:  # no right yet, or the name is somebody else's
+                return Result(requeue_after=30.0)
         return Result()
 
 
