@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from random import Random
 
-from hack.guards_run.guard import Catalogue, DataError, Guard, load
+from hack.guards_run.guard import Catalogue, DataError, Guard, load, misfits, require
 from hack.guards_run.table import listing, page, result
 from hack.guards_run.trial import SLOW_TEST_SECONDS, Verdict, copy_tree, run_tests, try_without
 
@@ -97,8 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         catalogue = load()
-        catalogue.verify()
         guards = _chosen(catalogue, options)
+        require(misfits(guards) if guards != catalogue.guards else catalogue.problems())
     except DataError as error:
         _say(str(error))
         return 2

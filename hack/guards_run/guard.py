@@ -67,12 +67,6 @@ class Catalogue:
             raise DataError(f"there is no guard {', '.join(unknown)}: see --list")
         return [guard for guard in self.guards if any(_is_called(guard, name) for name in names)]
 
-    def verify(self, root: Path = ROOT) -> None:
-        """Raise DataError if there are problems."""
-        problems = list(self.problems(root))
-        if problems:
-            raise DataError("\n".join(problems))
-
     def problems(self, root: Path = ROOT) -> Iterator[str]:
         """Yield what does not fit the code or the rules of the list."""
         for number in range(1, PITFALLS + 1):
@@ -80,8 +74,20 @@ class Catalogue:
                 yield f"pitfall {number} has no guard"
         names = [guard.name for guard in self.guards]
         yield from (f"two guards are called {name}" for name in sorted({*names}) if names.count(name) > 1)
-        for guard in self.guards:
-            yield from _problems(guard, root)
+        yield from misfits(self.guards, root)
+
+
+def misfits(guards: Sequence[Guard], root: Path = ROOT) -> Iterator[str]:
+    """Yield which of these guards, and which of their tests, are not in the code as the list says."""
+    for guard in guards:
+        yield from _problems(guard, root)
+
+
+def require(problems: Iterator[str]) -> None:
+    """Raise DataError with all problems, if there are any."""
+    found = list(problems)
+    if found:
+        raise DataError("\n".join(found))
 
 
 def load(path: Path = DATA) -> Catalogue:
