@@ -251,4 +251,4 @@ def _summary(event: Event[PartialObject]) -> tuple[str, str, bool, bool]:
 
 
 TestStoreModel = StoreMachine.TestCase
-TestStoreModel.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestStoreModel.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
