@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 from hack.bench_run import plot, table
@@ -60,27 +61,31 @@ def _cluster(verb: str, name: str, *options: str) -> bool:
     return subprocess.run(command, cwd=ROOT, check=False).returncode == 0
 
 
-def _run(measure: Measure, cluster: str, settings: Sequence[str]) -> list[dict[str, Any]] | None:
-    """Return the figures of one measure; None when it failed, and has said why."""
+def _run(
+    measure: Measure, cluster: str, settings: Sequence[str], *, fresh: bool, keep: bool
+) -> list[dict[str, Any]] | None:
+    """Return the figures of one measure; None when it failed, and has said why.
+
+    `fresh`: in a cluster that is made for it; `keep`: which stays for the next one.
+    """
     file = SCRATCH / f"{measure.name}.figures"
     file.unlink(missing_ok=True)
     command = [sys.executable, "-m", "tests.bench", measure.name, str(file), *settings]
     if measure.surroundings:
-        _cluster("down", cluster)  # what an earlier run has left
+        if fresh:
+            _cluster("down", cluster)  # what an earlier run has left
         if not _cluster("up", cluster, "--nodes", measure.surroundings.value):
             return None
         command = [str(ROOT / "hack" / "cluster"), "exec", "--name", cluster, "--", *command]
+    figures: list[dict[str, Any]] | None = None
     try:
-        status = subprocess.run(command, cwd=ROOT, timeout=measure.limit, check=False).returncode
+        if subprocess.run(command, cwd=ROOT, timeout=measure.limit, check=False).returncode == 0:
+            figures = json.loads(file.read_text())
     except subprocess.TimeoutExpired:
         _say(f"{measure.name} did not end within {measure.limit:.0f} s")
-        return None
     finally:
-        if measure.surroundings:
+        if measure.surroundings and not (keep and figures is not None):
             _cluster("down", cluster)
-    if status:
-        return None
-    figures: list[dict[str, Any]] = json.loads(file.read_text())
     return figures
 
 
@@ -124,11 +129,15 @@ def main(argv: Sequence[str]) -> int:
 
 def _measure(chosen: Sequence[Measure], arguments: argparse.Namespace, results: Results) -> list[str]:
     """Run the measures, keep what they find after each, and return the names of those that failed."""
-    failed = []
-    for number, measure in enumerate(chosen, start=1):
+    failed: list[str] = []
+    former = ""
+    for number, (measure, following) in enumerate(zip_longest(chosen, chosen[1:]), start=1):
         _say(f"{number} of {len(chosen)}: {measure.name}: {measure.about}")
         started, about = time.monotonic(), describe()
-        figures = _run(measure, arguments.name, _settings(measure, arguments))
+        fresh = not former or measure.after != former
+        keep = following is not None and following.after == measure.name
+        figures = _run(measure, arguments.name, _settings(measure, arguments), fresh=fresh, keep=keep)
+        former = measure.name if figures is not None else ""
         if figures is None:
             failed.append(measure.name)
             continue

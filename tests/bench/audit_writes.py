@@ -3,6 +3,7 @@
 import os
 import time
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -33,14 +34,16 @@ class Writes:
     def _now(self) -> int:
         return self.log.end()
 
-    def count(self) -> Counter[str]:
-        """Return how often what was written, refused writes included."""
+    def count(self, namespaces: Collection[str] = ()) -> Counter[str]:
+        """Return how often what was written, in these namespaces or anywhere; refused writes included."""
         if self.log.end() < self.position:
             raise BenchmarkError("the audit log was rotated meanwhile: make a new cluster")
         return Counter(
             write.what
             for write in self.log.since(self.position)
-            if write.user_agent.startswith("gastown-operator/") and write.resource != "leases"
+            if write.user_agent.startswith("gastown-operator/")
+            and write.resource != "leases"
+            and (not namespaces or write.namespace in namespaces)
         )
 
     def settle(self) -> Counter[str]:

@@ -70,6 +70,19 @@ def clear(access: Access, fleet: Fleet) -> None:
     anyio.run(_clear, access, fleet)
 
 
+def count(access: Access, fleet: Fleet) -> int:
+    """Return how many polecats of a fleet are Working now."""
+
+    async def run() -> int:
+        async with direct(access, AGENT) as api:
+            lists = [await api.read(POLECAT.path(name)) for name in fleet.names()]
+        return sum(
+            item.get("status", {}).get("phase") == "Working" for page in lists for item in page["items"]
+        )
+
+    return anyio.run(run)
+
+
 async def _make(access: Access, fleet: Fleet) -> None:
     async with direct(access, AGENT) as api:
         for name in fleet.names():

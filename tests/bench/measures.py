@@ -27,6 +27,7 @@ class Measure:
         module: in this package; its function `measure` returns the figures.
         limit: seconds after which something must be wrong.
         quick: arguments for a run that shows that the benchmark works, and measures nothing.
+        after: a measure whose cluster this one goes on with, if it was the one before: what it has left need not be made anew.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Measure:
     module: str
     limit: float
     quick: Mapping[str, Any] = field(factory=dict)
+    after: str = ""
 
     def run(self, **settings: Any) -> list[Figure]:
         """Measure, with the arguments of the module's function. Raises BenchmarkError."""
@@ -77,15 +79,16 @@ MEASURES: Final = (
         900,
         {"polecats": 50, "pairs": 1, "rigs": 5},
     ),
-    Measure("memory", "RSS with 1,000 and 5,000 polecats", _KWOK, "memory", 600, {"few": 100, "many": 200}),
     Measure("curve", "500 to 5,000 polecats", _KWOK, "curve", 900, {"sizes": [50, 100]}),
+    Measure("memory", "RSS with 1,000 and 5,000 polecats", _KWOK, "memory", 600, {"few": 100, "many": 200}),
     Measure(
         "restart",
         "start with 5,000 polecats → first fresh event handled",
         _KWOK,
         "restart",
         600,
-        {"polecats": 100, "times": 1},
+        {"polecats": 200, "times": 1},
+        after="memory",
     ),
     Measure(
         "failover",
