@@ -140,6 +140,11 @@ class StoreMachine(RuleBasedStateMachine):
     def a_deletion_is_missed(self, namespace: str, name: str) -> None:
         self.gone(namespace, name)
 
+    @rule(namespace=namespaces, name=names, color=colors)
+    def a_recreation_is_missed(self, namespace: str, name: str, color: str) -> None:
+        self.gone(namespace, name)
+        self.changed(namespace, name, color)
+
     @precondition(lambda self: self.told)
     @rule(data=st.data())
     def an_old_state_comes_late(self, data: st.DataObject) -> None:
