@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Any
 
 import aiohttp
+import anyio
 import orjson
 from aiohttp.abc import AbstractStreamWriter
 from attrs import define, field
@@ -35,6 +36,9 @@ TIMEOUTS: Mapping[str, float] = {"GET": 30.0, "POST": 30.0, "PUT": 30.0, "PATCH"
 
 CONNECT_TIMEOUT = 10.0
 READ_BUFFER = 256 * 1024
+GATHER = (
+    0.005  # seconds between two readings of a busy stream: to wake for each event costs as much as the event
+)
 ERROR_SIZE = 64 * 1024  # bytes of an error answer that are read; the rest says nothing new
 MAX_LINE = 16 * 1024 * 1024  # bytes; etcd takes 1.5 MiB, the API server 3 MiB, and JSON escapes multiply
 _KEEPALIVE = (  # finds a dead peer within 15 + 3 * 5 seconds
@@ -98,7 +102,7 @@ class Transport:
         with _network_errors("GET", path):
             response = await self._send("GET", path, query, None, {}, limit)
         try:
-            yield Lines(response.content, path)
+            yield Lines(response, path)
         finally:
             response.close()
 
@@ -215,19 +219,23 @@ class _FencedBody(aiohttp.BytesPayload):
 class Lines:
     """The lines of a streamed answer, in the batches in which they come. Iterate once."""
 
-    _content: aiohttp.StreamReader
+    _response: aiohttp.ClientResponse
     _path: str
     _rest: list[bytes] = field(factory=list)
     _size: int = 0
+    _read_at: float = float("-inf")
+    _read: int = 0
 
     def __aiter__(self) -> "Lines":
         return self
 
     async def __anext__(self) -> list[bytes]:
         """Return the next complete lines, at least one. Raises ApiError, also for an end in the middle of a line."""
+        await self._gather()
         while True:
             with _network_errors("GET", self._path):
-                chunk = await self._content.readany()
+                chunk = await self._response.content.readany()
+            self._read_at, self._read = monotonic(), len(chunk)
             if not chunk:
                 if self._size:
                     raise ConnectionFailed("cut in the middle of a line", verb="GET", path=self._path)
@@ -235,6 +243,22 @@ class Lines:
             lines = self._split(chunk)
             if lines:
                 return lines
+
+    async def _gather(self) -> None:
+        """Let more lines come before the next are read, if they come so fast that few came since the last.
+
+        What comes after a pause is read at once, and so is a flood.
+        """
+        wait = self._read_at + GATHER - monotonic()
+        connection = self._response.connection
+        stream = connection.transport if connection is not None else None
+        if wait <= 0 or self._read >= READ_BUFFER // 2 or stream is None:
+            return
+        stream.pause_reading()
+        try:
+            await anyio.sleep(wait)
+        finally:
+            stream.resume_reading()
 
     def _split(self, chunk: bytes) -> list[bytes]:
         first, *others = chunk.split(b"\n")
