@@ -23,11 +23,9 @@ async def test_lines_that_come_fast_are_gathered_and_none_is_lost(server: Script
 
     server.script("GET", fast)
     transport = Transport(Connection(server.url), Metrics(CollectorRegistry()), "tests")
-    batches: list[list[bytes]] = []
     started = anyio.current_time()
     async with transport.stream("/api/v1/things", {}, deadline=60.0) as lines:
-        async for batch in lines:
-            batches.append(batch)
+        batches = [batch async for batch in lines]
     elapsed = anyio.current_time() - started
     await transport.close()
     assert [line for batch in batches for line in batch] == [b"%d" % number for number in range(200)]
