@@ -71,15 +71,15 @@ class Direct:
         """Return the body of a 2xx answer; a server that is busy is asked again. Raises BenchmarkError for any other."""
         headers = {"Content-Type": content_type} if body is not None else {}
         url = URL(self.server + path, encoded=True)
-        for _ in range(ATTEMPTS):
+        for attempt in range(1, ATTEMPTS + 1):
             async with self.session.request(verb, url, data=body, headers=headers) as response:
                 answer = await response.read()
-            if response.status != 429:
-                break
-            await anyio.sleep(BUSY_SECONDS)  # also a kind whose storage has just been made
-        if not 200 <= response.status < 300:
-            raise BenchmarkError(f"{verb} {path}: {response.status} {answer[:300]!r}")
-        return answer
+                if 200 <= response.status < 300:
+                    return answer
+                if response.status != 429 or attempt == ATTEMPTS:
+                    raise BenchmarkError(f"{verb} {path}: {response.status} {answer[:300]!r}")
+            await anyio.sleep(BUSY_SECONDS)  # also a kind whose storage has just been made is not ready
+        raise AssertionError("the last attempt returns or raises")
 
     async def read(self, path: str) -> JSON:
         """Return an object or a list."""
