@@ -13,8 +13,9 @@ from attrs import define, field, frozen
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from gastown_operator.runtime.clock import Clock, SystemClock
-from gastown_operator.runtime.errors import ApiError, UnexpectedResponse
+from gastown_operator.runtime.errors import ApiError, Invalid, UnexpectedResponse
 from gastown_operator.runtime.objects import ObjectKey, Raw, Resource
+from gastown_operator.runtime.wire import decode_json
 
 JSON = "application/json"
 APPLY_PATCH = "application/apply-patch+yaml"  # JSON is YAML; the name is what every server since 1.16 accepts
@@ -173,7 +174,7 @@ class Client:
         body: Raw | None = None,
         content_type: str = JSON,
     ) -> Raw:
-        payload = None if body is None else orjson.dumps(body)
+        payload = None if body is None else _encoded(body, verb, path)
         answer = await self._transport.request(
             verb, path, query=query, body=payload, content_type=content_type
         )
@@ -241,9 +242,16 @@ def _identified(resource: AnyResource, key: ObjectKey, body: Raw) -> Raw:
     return {**body, "apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata}
 
 
+def _encoded(body: Raw, verb: str, path: str) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except orjson.JSONEncodeError as error:  # such as a user's value that is nested too deeply
+        raise Invalid(f"cannot be written as JSON: {error}", verb=verb, path=path) from error
+
+
 def _decoded(answer: bytes, verb: str, path: str) -> Raw:
     try:
-        raw = orjson.loads(answer)
+        raw = decode_json(answer)
     except orjson.JSONDecodeError:
         raw = None
     if not isinstance(raw, dict):

@@ -3,6 +3,7 @@
 Who logs inside a reconcile need not know it: controller, object and reconcile id come from a context variable.
 """
 
+import json
 import logging
 import sys
 from collections.abc import Iterator, Mapping
@@ -44,7 +45,10 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        try:
+            return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        except orjson.JSONEncodeError:  # half a surrogate pair, from somebody's text
+            return json.dumps(line, default=str)
 
 
 def configure_logging(level: str = "INFO", stream: TextIO | None = None) -> None:

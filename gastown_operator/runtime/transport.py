@@ -39,6 +39,9 @@ READ_BUFFER = 256 * 1024
 GATHER = (
     0.005  # seconds between two readings of a busy stream: to wake for each event costs as much as the event
 )
+RETRY_AFTER_LIMIT = (
+    300.0  # seconds; who asks for more, such as a proxy in trouble, is asked again all the same
+)
 ERROR_SIZE = 64 * 1024  # bytes of an error answer that are read; the rest says nothing new
 MAX_LINE = 16 * 1024 * 1024  # bytes; etcd takes 1.5 MiB, the API server 3 MiB, and JSON escapes multiply
 _KEEPALIVE = (  # finds a dead peer within 15 + 3 * 5 seconds
@@ -300,7 +303,7 @@ async def _beginning(content: aiohttp.StreamReader) -> bytes:
 
 def _seconds(header: str | None) -> float | None:
     """Parse Retry-After in its numeric form, the only one that the API server sends."""
-    return float(header) if header is not None and header.isdecimal() else None
+    return min(float(header), RETRY_AFTER_LIMIT) if header is not None and header.isdecimal() else None
 
 
 @contextmanager

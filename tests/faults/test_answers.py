@@ -5,8 +5,9 @@ import pytest
 from aiohttp import web
 from anyio.lowlevel import checkpoint
 
-from gastown_operator.runtime.errors import AlreadyExists, UnexpectedResponse
+from gastown_operator.runtime.errors import AlreadyExists, Invalid, TooManyRequests, UnexpectedResponse
 from gastown_operator.runtime.objects import ObjectKey
+from gastown_operator.runtime.transport import RETRY_AFTER_LIMIT
 from tests.faults.conftest import CONFIG_MAP, Rig, until
 from tests.faults.scripted_server import Answer, Raw, bookmark, line, refuse, say, status, stream
 
@@ -99,3 +100,29 @@ async def test_what_an_object_holds_is_told_to_nobody(rig: Rig) -> None:
         assert "not a watch event" in rig.given_up()
         assert "geheim" not in rig.given_up()
         group.cancel_scope.cancel()
+
+
+async def test_a_body_that_cannot_be_written_is_refused_and_not_repeated(rig: Rig) -> None:
+    """A user's value can be nested more deeply than JSON is written here; that is for the user to mend."""
+    deep: Raw = {}
+    for _ in range(300):
+        deep = {"a": deep}
+    with pytest.raises(Invalid, match="cannot be written as JSON"):
+        await rig.client.create(CONFIG_MAP, {"metadata": {"name": "x", "namespace": "ns"}, "data": deep}, "t")
+    assert rig.server.requests == []
+
+
+async def test_one_object_of_a_list_may_be_too_deep_to_read(rig: Rig) -> None:
+    deep = b"[" * 2000 + b"]" * 2000
+    good = b'{"metadata": {"name": "b", "namespace": "ns", "uid": "u", "resourceVersion": "4"}}'
+    text = b'{"metadata": {"resourceVersion": "5"}, "items": [{"metadata": {"name": "a"}, "x": %b}, %b]}'
+    rig.server.script("GET", say((text % (deep, good)).decode()), watches=False)
+    page = await rig.client.list_page(CONFIG_MAP)
+    assert [item["metadata"]["name"] for item in page.items] == ["a", "b"]
+
+
+async def test_a_server_is_asked_again_however_long_it_wants_to_be_left_alone(rig: Rig) -> None:
+    rig.server.script("GET", refuse(429, "TooManyRequests", retry_after="86400"))
+    with pytest.raises(TooManyRequests) as refused:
+        await rig.client.get(CONFIG_MAP, ObjectKey("ns", "x"))
+    assert refused.value.retry_after == RETRY_AFTER_LIMIT

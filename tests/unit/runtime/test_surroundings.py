@@ -64,6 +64,11 @@ def test_a_log_line_is_json_that_knows_its_reconcile(logged: io.StringIO) -> Non
     assert "controller" not in second
 
 
+def test_a_text_that_is_no_unicode_is_logged_all_the_same(logged: io.StringIO) -> None:
+    logging.getLogger("x").info("half a pair: %s", "\ud83d")
+    assert json.loads(logged.getvalue())["msg"] == "half a pair: \ud83d"
+
+
 @pytest.mark.anyio
 async def test_loop_lag_and_collections_are_measured(registry: CollectorRegistry) -> None:
     clock = VirtualClock()
