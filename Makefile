@@ -13,6 +13,7 @@ NAMESPACES ?=
 # Serve the metrics over TLS with this Secret of type kubernetes.io/tls, to whom RBAC lets (default: plain HTTP).
 METRICS_SECRET ?=
 
+comma = ,
 OURS = app.kubernetes.io/name=gastown-operator,app.kubernetes.io/component=operator
 
 RENDER = $(PYTHON) hack/render.py --operator '$(IMG)' --workload '$(WORKLOAD_IMG)' --agent '$(AGENT_IMG)' \
@@ -23,6 +24,7 @@ RENDER = $(PYTHON) hack/render.py --operator '$(IMG)' --workload '$(WORKLOAD_IMG
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo; echo 'options of deploy:'; awk '/^# /{text = substr($$0, 3)} /^[A-Z_]+ \?= *$$/{printf "%-15s %s\n", $$1, text}' $(MAKEFILE_LIST)
 
 environment: ## make .venv with the locked development packages
 	@hack/environment
@@ -46,10 +48,13 @@ install: ## apply the CRDs to the current cluster
 uninstall: ## remove the CRDs, and with them every Rig and Polecat
 	$(KUBECTL) delete --ignore-not-found -f manifests/crd
 
-deploy: ## deploy the operator: make deploy IMG=… WORKLOAD_IMG=… AGENT_IMG=… [NAMESPACES=…] [METRICS_SECRET=…]
+deploy: $(addprefix namespace-,$(filter-out gastown-workers,$(subst $(comma), ,$(NAMESPACES)))) ## deploy the operator: make deploy IMG=… WORKLOAD_IMG=… AGENT_IMG=… [NAMESPACES=…] [METRICS_SECRET=…]
 	$(RENDER) | $(KUBECTL) apply -f -
 	@$(MAKE) --no-print-directory withdraw
 	$(KUBECTL) --namespace gastown-system rollout status deployment/gastown-operator --timeout=120s
+
+namespace-%:
+	@$(KUBECTL) get namespace $* >/dev/null || { echo 'make: NAMESPACES names a namespace that is not there: kubectl create namespace $*' >&2; exit 1; }
 
 # `apply` leaves what is no longer asked for, and a right that is left is a right.
 withdraw:

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +28,22 @@ LEASE_NAME = "gastown-operator"
 logger = logging.getLogger(__name__)
 
 
+def _positive(text: str) -> float:
+    seconds = float(text)
+    if not 0.0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no positive number of seconds")
+    return seconds
+
+
+def _namespaces(text: str) -> tuple[str, ...]:
+    """Return the namespaces of a list with commas; none means all."""
+    names = tuple(name.strip() for name in text.split(",")) if text.strip() else ()
+    for name in names:
+        if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", name):  # RFC 1123 label
+            raise argparse.ArgumentTypeError(f"{name!r} is no name of a namespace")
+    return names
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gastown-operator",
@@ -50,14 +67,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--pod-start-timeout",
-        type=float,
+        type=_positive,
         default=300.0,
         metavar="SECONDS",
         help="delete a pod whose containers cannot start after this time (default: 300)",
     )
     parser.add_argument(
         "--namespaces",
-        default="",
+        type=_namespaces,
+        default=(),
         metavar="A,B",
         help="watch Polecats and Pods in these namespaces only (default: all)",
     )
@@ -93,7 +111,7 @@ def _add_election(parser: argparse.ArgumentParser) -> None:
         "--leader-election-namespace",
         default="",
         metavar="NAMESPACE",
-        help="where the Lease is (default: the operator's own namespace)",
+        help="where the Lease is (default: the pod's own namespace, or the kubeconfig's)",
     )
     for name, seconds, what in (
         ("lease-duration", 15.0, "others wait this long after the leader's last renewal"),
@@ -144,7 +162,7 @@ async def run(arguments: argparse.Namespace) -> None:
     options = Options(
         name=FIELD_OWNER,
         user_agent=f"gastown-operator/{__version__}",
-        namespaces=tuple(name for text in arguments.namespaces.split(",") if (name := text.strip())),
+        namespaces=arguments.namespaces,
         metrics_address=Address.parse(arguments.metrics_bind_address),
         metrics_security=MetricsSecurity(arguments.metrics_cert_path, arguments.metrics_secure),
         health_address=Address.parse(arguments.health_probe_bind_address),

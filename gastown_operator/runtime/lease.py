@@ -187,10 +187,9 @@ class Elector:
             await self._read()  # a renewal may have been broken off
             if self._is_ours():
                 await self._write(spec)
+                logger.info("released the lease %s", self._options.key)
         except ApiError as error:
             logger.warning("cannot release the lease, others wait until it expires: %s", error)
-            return
-        logger.info("released the lease %s", self._options.key)
 
     async def _read(self) -> None:
         try:
@@ -205,6 +204,9 @@ class Elector:
         except MalformedObjectError as error:
             raise UnexpectedResponse(f"lease {self._options.key}: {error}") from error
         if record != self._record:
+            known = self._record.holder if self._record is not None else ""
+            if record.holder not in {"", known, self._options.identity}:
+                logger.info("%s holds the lease %s", record.holder, self._options.key)
             self._record = record
             lasts = (record.duration or self._options.duration) if record.holder else 0.0
             self._free_at = self._clock.monotonic() + lasts

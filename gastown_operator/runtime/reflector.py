@@ -233,14 +233,19 @@ class Reflector(Generic[T]):
             self._relist = self._relist or "expired"
         if isinstance(error, ResourceVersionTooLarge):
             self._relist = self._relist or "ahead"
-        await self._rest(str(error), MISSING_KIND_DELAY if isinstance(error, NotFound) else error.retry_after)
+        if isinstance(error, NotFound):
+            await self._rest(
+                f"the server has no such kind, is its CRD installed? {error}", MISSING_KIND_DELAY
+            )
+        else:
+            await self._rest(str(error), error.retry_after)
 
     async def _rest(self, problem: str, least: float | None = None) -> None:
         """Wait before the next attempt: the backoff, and at least what is asked for."""
         self._streaming_failures += self.phase is Phase.STREAMING
         self.phase, self.problem = Phase.BACKOFF, problem
         delay = max(self._backoff.next(), least or 0.0)
-        logger.info("%s: %s; next attempt in %.1f s", self._resource, problem, delay)
+        logger.warning("%s: %s; next attempt in %.1f s", self.name, problem, delay)
         await self._clock.sleep(delay)
 
     async def _list(self) -> None:
@@ -285,7 +290,7 @@ class Reflector(Generic[T]):
         self._unfit.clear()
         await self._partition.replace(table, version)
         self._alive()
-        logger.info("%s: %d objects, version %d", self._resource, len(table.objects), version)
+        logger.info("%s: %d objects, version %d", self.name, len(table.objects), version)
         self.synced.set()
         for refreshed in asked:
             refreshed.set()

@@ -20,6 +20,18 @@ PAGE = DOCS / "performance.md"
 SCRATCH = ROOT / ".tox" / "bench-results"
 
 
+def _setting(text: str) -> str:
+    """Return `text` if it is a name and a JSON value."""
+    name, equals, value = text.partition("=")
+    try:
+        json.loads(value)
+    except ValueError:
+        equals = ""
+    if not (name.isidentifier() and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE with a JSON value, such as seconds=60")
+    return text
+
+
 def _parser() -> argparse.ArgumentParser:
     names = ", ".join(measure.name for measure in MEASURES)
     parser = argparse.ArgumentParser(
@@ -41,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         "--set",
         action="append",
         default=[],
+        type=_setting,
         metavar="KEY=VALUE",
         help="an argument of the measure's function, such as seconds=60 (JSON); the figures are not kept",
     )
@@ -68,7 +81,7 @@ def _run(
 
     `fresh`: in a cluster that is made for it; `keep`: which stays for the next one.
     """
-    file = SCRATCH / f"{measure.name}.figures"
+    file = SCRATCH / f"{cluster}-{measure.name}.figures"
     file.unlink(missing_ok=True)
     command = [sys.executable, "-m", "tests.bench", measure.name, str(file), *settings]
     if measure.surroundings:
