@@ -135,9 +135,8 @@ class Elector:
 
     def __str__(self) -> str:
         """Say in one line how the election stands."""
-        holder = self._record.holder if self._record is not None else ""
         state = "leading" if self.leading else "waiting"
-        return f"{self._options.key} {state}, held by {holder or 'nobody'}"
+        return f"{self._options.key} {state}, held by {self._holder() or 'nobody'}"
 
     def may_write(self) -> bool:
         """Whether this process holds the lease at this very moment, by its own monotonic clock."""
@@ -204,15 +203,17 @@ class Elector:
         except MalformedObjectError as error:
             raise UnexpectedResponse(f"lease {self._options.key}: {error}") from error
         if record != self._record:
-            known = self._record.holder if self._record is not None else ""
-            if record.holder not in {"", known, self._options.identity}:
+            if record.holder not in {"", self._holder(), self._options.identity}:
                 logger.info("%s holds the lease %s", record.holder, self._options.key)
             self._record = record
             lasts = (record.duration or self._options.duration) if record.holder else 0.0
             self._free_at = self._clock.monotonic() + lasts
 
+    def _holder(self) -> str:
+        return self._record.holder if self._record is not None else ""
+
     def _is_ours(self) -> bool:
-        return self._record is not None and self._record.holder == self._options.identity
+        return self._holder() == self._options.identity
 
     def _left(self) -> float:
         """Seconds for which the last holder that we saw, if it is another, is to be left alone.
@@ -282,7 +283,7 @@ class Elector:
         except ApiError as error:
             logger.warning("cannot renew the lease: %s", error)
             return str(error)
-        return "" if self._is_ours() else f"it is held by {self._record.holder if self._record else 'nobody'}"
+        return "" if self._is_ours() else f"it is held by {self._holder() or 'nobody'}"
 
     async def _renew(self) -> None:
         """Renew on condition that the record is the one we wrote; if it is not, look whose it is (the slow path)."""
