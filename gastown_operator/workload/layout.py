@@ -11,8 +11,19 @@ CONTROL = Path("/gastown/control")
 PROMPT = CONTROL / "prompt.md"
 AGENT_WRAPPER = CONTROL / "agent-wrapper"
 
+#: Holds the cause for which the agent is asked to stop; the first one stays.
+STOP = CONTROL / "stop"
+#: Files of the agent's adapter, by the names that `Launch.files` gives them.
+AGENT_FILES = CONTROL / "agent"
+#: The gateway's record, and an empty file that it touches while bytes pass.
+GATEWAY_RECORD = CONTROL / "gateway.json"
+GATEWAY_TRAFFIC = CONTROL / "gateway-traffic"
+
 #: Written by the agent's container, so it is a hint and never evidence.
 HINTS = Path("/gastown/hints")
+#: What the agent printed, and the CPU time of its container.
+TRANSCRIPT = HINTS / "transcript"
+CPU = HINTS / "cpu"
 #: A FIFO that the wrapper holds open, where sidecars are ordinary containers.
 ALIVE = HINTS / "alive"
 
@@ -24,7 +35,16 @@ CLONE_RECORD = KEEPER / "clone.json"
 #: Signatures of the files that clone checked out.
 CLONE_FILES = KEEPER / "files.jsonl"
 KEEPER_SCRATCH = KEEPER / "scratch"
+#: There while the agent was active within the threshold; the keeper's readiness probe reads it.
+ACTIVE = KEEPER / "active"
 GIT_CREDENTIALS = Path("/gastown/git-credentials")
+#: Files of the user's ConfigMap for the agent's program.
+AGENT_CONFIG = Path("/gastown/agent-config")
+#: A read-only mirror of the repository, and a volume for caches of the setup command.
+MIRROR = Path("/gastown/mirror")
+CACHE = Path("/gastown/cache")
+#: A ConfigMap with `ca.crt`.
+CERTIFICATE_AUTHORITIES = Path("/gastown/ca")
 
 KNOWN_HOSTS = Path("/gastown/known-hosts")
 #: The agent's HOME; agent programs do nothing useful where it cannot be written.

@@ -1,6 +1,8 @@
 """What the operator tells clone and keeper, through environment variables named GASTOWN_*."""
 
+import json
 from collections.abc import Mapping
+from typing import Any
 
 import attrs
 
@@ -30,6 +32,14 @@ class Settings:
         checkpoint_interval: seconds between checkpoints.
         deadline: seconds after which the agent is asked to stop; 0 for never.
         ended_by_pipe: whether the end of the agent is seen at a FIFO (sidecar as an ordinary container).
+        agent: which adapter made the agent's command, so that its output can be read; empty where that is not known.
+        agent_files: text by file name, for the agent to read below `layout.AGENT_FILES`.
+        gateway: whether the pod has a gateway, whose record then tells how the model's provider answered.
+        idle_limit: seconds without any activity after which the agent is asked to stop; 0 for never.
+        stall_threshold: seconds without any activity after which the keeper is not ready.
+        bases: branch and commit of every dependency that the work goes on from; none for the base branch.
+        mirror: whether a mirror of the repository is mounted.
+        full_clone_limit: MiB of history above which the clone is shallow; 0 for never.
     """
 
     repository: str
@@ -48,6 +58,14 @@ class Settings:
     checkpoint_interval: float = 120.0
     deadline: float = 0.0
     ended_by_pipe: bool = False
+    agent: str = ""
+    agent_files: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    gateway: bool = False
+    idle_limit: float = 0.0
+    stall_threshold: float = 900.0
+    bases: tuple[tuple[str, str], ...] = ()
+    mirror: bool = False
+    full_clone_limit: int = 0
 
     def environment(self) -> dict[str, str]:
         """The variables from which `from_environment` reads the same settings."""
@@ -69,7 +87,15 @@ class Settings:
             "HOST_KEY_CHECKING": self.host_key_checking,
             "CHECKPOINT_INTERVAL": f"{self.checkpoint_interval:g}",
             "DEADLINE": f"{self.deadline:g}",
-            "ENDED_BY_PIPE": "true" if self.ended_by_pipe else "false",
+            "ENDED_BY_PIPE": _of_bool(self.ended_by_pipe),
+            "AGENT": self.agent,
+            "AGENT_FILES": json.dumps(dict(self.agent_files)),
+            "GATEWAY": _of_bool(self.gateway),
+            "IDLE_LIMIT": f"{self.idle_limit:g}",
+            "STALL_THRESHOLD": f"{self.stall_threshold:g}",
+            "BASES": json.dumps(self.bases),
+            "MIRROR": _of_bool(self.mirror),
+            "FULL_CLONE_LIMIT": str(self.full_clone_limit),
         }
         return {_PREFIX + name: value for name, value in values.items()}
 
@@ -77,12 +103,15 @@ class Settings:
 def from_environment(environment: Mapping[str, str]) -> Settings:
     """Read the settings that `Settings.environment` wrote.
 
+    What a pod of an older operator does not have yet gets its default.
+
     Raises:
-        KeyError: a variable is missing: the pod was not built by this version of the operator.
+        KeyError: a variable is missing that every version of the operator sets.
+        ValueError: a variable is not what `Settings.environment` writes.
     """
 
-    def value(name: str) -> str:
-        return environment[_PREFIX + name]
+    def value(name: str, default: str | None = None) -> str:
+        return environment[_PREFIX + name] if default is None else environment.get(_PREFIX + name, default)
 
     return Settings(
         repository=value("REPOSITORY"),
@@ -101,4 +130,20 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         checkpoint_interval=float(value("CHECKPOINT_INTERVAL")),
         deadline=float(value("DEADLINE")),
         ended_by_pipe=value("ENDED_BY_PIPE") == "true",
+        agent=value("AGENT", ""),
+        agent_files=_texts(json.loads(value("AGENT_FILES", "{}"))),
+        gateway=value("GATEWAY", "false") == "true",
+        idle_limit=float(value("IDLE_LIMIT", "0")),
+        stall_threshold=float(value("STALL_THRESHOLD", "900")),
+        bases=tuple((str(branch), str(commit)) for branch, commit in json.loads(value("BASES", "[]"))),
+        mirror=value("MIRROR", "false") == "true",
+        full_clone_limit=int(value("FULL_CLONE_LIMIT", "0")),
     )
+
+
+def _of_bool(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _texts(files: dict[str, Any]) -> dict[str, str]:
+    return {name: str(text) for name, text in files.items()}
