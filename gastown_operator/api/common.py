@@ -201,7 +201,9 @@ class Retry:
 
     max_attempts: Annotated[int, Constraint(format="int32", minimum=1, maximum=20)] | None = field(
         default=None,
-        metadata=doc("Most attempts in one round, infrastructure failures not counted. Defaults to 3."),
+        metadata=doc(
+            "Most attempts after a person asked for it, those that the infrastructure ended not counted. Defaults to 3."
+        ),
     )
     classes: tuple[RetryClass, ...] = field(
         default=(),

@@ -184,6 +184,10 @@ class Attempt:
     reason: ShortText = field(default="", metadata=doc("The cause, as one word."))
     started_at: datetime | None = field(default=None, metadata=doc("When the agent started."))
     finished_at: datetime | None = field(default=None, metadata=doc("When the Pod ended."))
+    usage: Usage | None = field(
+        default=None,
+        metadata=doc("What it has cost; all that it was allowed to, where its gateway left no word."),
+    )
 
 
 @frozen(kw_only=True)
@@ -220,6 +224,16 @@ class PolecatStatus:
     )
     attempt: Count | None = field(
         default=None, metadata=doc("Number of the latest Pod, from 1 over all rounds.")
+    )
+    retries: Count | None = field(
+        default=None,
+        metadata=doc("How often `spec.retry` has had it try again since a person last asked for it."),
+    )
+    handled_retry: ShortText = field(
+        default="", metadata=doc("Value of the annotation `gastown.io/retry` that was last acted upon.")
+    )
+    reserved: Budget | None = field(
+        default=None, metadata=doc("What the attempt that runs may use, where there is a budget.")
     )
     attempts: tuple[Attempt, ...] = field(
         default=(),

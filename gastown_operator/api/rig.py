@@ -1,6 +1,7 @@
 """Rig: a repository, the namespace where work on it runs, and what that work may use."""
 
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, ClassVar, Final
 
@@ -20,7 +21,7 @@ from gastown_operator.api.common import (
 from gastown_operator.api.fields import IMMUTABLE, Constraint, ObjectSchema, Rule, doc
 from gastown_operator.api.labels import GROUP, VERSION
 from gastown_operator.api.podspec import PodSettings
-from gastown_operator.api.scalars import HTTPURL, Duration, NamespaceName, ObjectName, ShortText
+from gastown_operator.api.scalars import HTTPURL, Count, Duration, Money, NamespaceName, ObjectName, ShortText
 from gastown_operator.runtime.objects import ObjectMeta, Resource
 
 DEFAULT_WORK_NAMESPACE: Final = "gastown-workers"
@@ -173,6 +174,28 @@ class Checkpoint:
 
 
 @frozen(kw_only=True)
+class VolumeClaim:
+    """A PersistentVolumeClaim in the namespace of the pods; one that several pods mount at once must allow it."""
+
+    claim_name: ObjectName = field(metadata=doc("Name of the PersistentVolumeClaim."))
+
+
+@frozen(kw_only=True)
+class DaySpending:
+    """What Polecats that are gone had cost on one day; what those that exist have cost is in their own status."""
+
+    day: Annotated[str, Constraint(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")] = field(
+        metadata=doc("The day (UTC).")
+    )
+    tokens: Count = field(default=0, metadata=doc("Input and output tokens together."))
+    cost_usd: Money = field(default=Decimal(0), metadata=doc("US dollars, as a decimal string."))
+    counted: tuple[ShortText, ...] = field(
+        default=(),
+        metadata=doc("UIDs of Polecats that are being deleted and are counted.", list_type="set"),
+    )
+
+
+@frozen(kw_only=True)
 class Provision:
     """Which children the Rig creates in its work namespace."""
 
@@ -236,6 +259,20 @@ class RigSpec:
         default=Policy(), metadata=doc("What a Polecat may set that could leave the sandbox.")
     )
     checkpoint: Checkpoint = field(default=Checkpoint(), metadata=doc("How often un-pushed work is saved."))
+    mirror: VolumeClaim | None = field(
+        default=None,
+        metadata=doc(
+            "Volume with a bare mirror of the repository, mounted read-only; clones take from it what they can. "
+            "It may be old, or of another repository: what is missing comes from the git server."
+        ),
+    )
+    cache: VolumeClaim | None = field(
+        default=None,
+        metadata=doc(
+            "Volume for caches of setupCommand and of the agents, mounted at `/gastown/cache`. All Polecats of the Rig can "
+            "write to it: what one leaves there, the next one runs."
+        ),
+    )
     ref_prefix: Annotated[
         str, Constraint(max_length=128, pattern=r"^refs(/[A-Za-z0-9_][A-Za-z0-9_-]*)+$")
     ] = field(
@@ -273,6 +310,9 @@ class RigStatus:
     refinery_created: bool = field(default=False, metadata=doc("Whether its Refinery exists.", older=True))
     last_sync_time: datetime | None = field(
         default=None, metadata=doc("When the town was last heard of.", older=True)
+    )
+    spent: DaySpending | None = field(
+        default=None, metadata=doc("What Polecats that were deleted had cost, where there is a budget.")
     )
     conditions: tuple[Condition, ...] = field(default=(), metadata=CONDITIONS)
 
