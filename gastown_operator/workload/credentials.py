@@ -9,6 +9,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import attrs
 
 from gastown_operator.workload.errors import AttemptError
+from gastown_operator.workload.host_keys import known_hosts_lines
 from gastown_operator.workload.message import Outcome
 
 #: `kubernetes.io/ssh-auth` has the first; people who make a Secret from `~/.ssh` have one of the others.
@@ -49,7 +50,7 @@ def access(repository: str, files: CredentialFiles, host_key_checking: str) -> A
         AttemptError: the Secret, or the key in it that this kind of URL needs, is missing.
     """
     if is_ssh(repository):
-        return Access({"GIT_SSH_COMMAND": _ssh_command(files, host_key_checking)}, {})
+        return Access({"GIT_SSH_COMMAND": _ssh_command(repository, files, host_key_checking)}, {})
     url = urlsplit(repository)
     configuration: dict[str, str] = {}
     authority = files.secret / "ca.crt"
@@ -98,15 +99,25 @@ def _destination(url: SplitResult) -> str:
     return f"{url.scheme}://{url.netloc}{url.path}"
 
 
-def _ssh_command(files: CredentialFiles, host_key_checking: str) -> str:
+def ssh_host(repository: str) -> str:
+    """The name under which OpenSSH looks up the server of an SSH URL: `host`, or `[host]:port` where the port is not 22."""
+    if "://" not in repository:
+        return repository.partition(":")[0].rpartition("@")[2].lower()
+    url = urlsplit(repository)
+    host = url.hostname or ""
+    return host if url.port in (None, 22) else f"[{host}]:{url.port}"
+
+
+def _ssh_command(repository: str, files: CredentialFiles, host_key_checking: str) -> str:
     key = _private_key(files)
     known_hosts = files.private / "known_hosts"
-    lines = _known_hosts(files.known_hosts)
+    # The rig's own lines first; one that begins with @revoked overrules ours.
+    lines = _known_hosts(files.known_hosts) + known_hosts_lines(ssh_host(repository))
     if host_key_checking == "yes" and not lines.strip():
         raise AttemptError(
             Outcome.CONFIG_ERROR,
             "KnownHostsMissing",
-            "no host key of the git server is known: the ConfigMap that sshKnownHostsConfigMapRef names (in the Rig's "
+            f"no host key of {ssh_host(repository)} is known: the ConfigMap that sshKnownHostsConfigMapRef names (in the Rig's "
             "spec.defaults.kubernetes, or the Polecat's spec.kubernetes) is not set, does not exist, or is empty; for example: "
             "ssh-keyscan HOST >known_hosts, compare it with what the server's owner publishes, then "
             f"kubectl -n {files.namespace} create configmap known-hosts --from-file=known_hosts",

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from gastown_operator.workload.credentials import CredentialFiles, access, answer, is_ssh
+from gastown_operator.workload.credentials import CredentialFiles, access, answer, is_ssh, ssh_host
 from gastown_operator.workload.errors import AttemptError
 from gastown_operator.workload.git import Git
+from gastown_operator.workload.host_keys import known_hosts_lines
 from gastown_operator.workload.message import Outcome
 
 REPOSITORY = "https://git.example.invalid/org/project.git"
@@ -85,6 +86,38 @@ def test_known_hosts_are_all_files_of_the_config_map(files: CredentialFiles) -> 
     access("git@host:a/b", files, "yes")
 
     assert (files.private / "known_hosts").read_text() == "host-a ssh-ed25519 A\nhost-b ssh-ed25519 B\n"
+
+
+def test_a_rig_on_a_large_forge_is_reached_strictly_without_a_config_map(files: CredentialFiles) -> None:
+    (files.secret / "ssh-privatekey").write_text("KEY")
+    (files.known_hosts / "known_hosts").unlink()
+
+    command = access("git@github.com:org/project.git", files, "yes").environment["GIT_SSH_COMMAND"]
+
+    assert "StrictHostKeyChecking=yes" in command
+    assert (files.private / "known_hosts").read_bytes() == known_hosts_lines("github.com")
+
+
+def test_the_rigs_own_lines_come_before_those_of_a_large_forge(files: CredentialFiles) -> None:
+    (files.secret / "ssh-privatekey").write_text("KEY")
+
+    access("ssh://git@ssh.github.com:443/org/project.git", files, "yes")
+
+    known = (files.private / "known_hosts").read_bytes()
+    assert known == b"host ssh-ed25519 KEY\n" + known_hosts_lines("[ssh.github.com]:443")
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("git@Host.example:a/b", "host.example"),
+        ("ssh://git@host.example/a", "host.example"),
+        ("ssh://git@host.example:22/a", "host.example"),
+        ("ssh://git@host.example:2222/a", "[host.example]:2222"),
+    ],
+)
+def test_a_server_is_looked_up_as_openssh_does(url: str, host: str) -> None:
+    assert ssh_host(url) == host
 
 
 def test_https_without_a_password_goes_without_a_credential(files: CredentialFiles) -> None:
