@@ -11,6 +11,7 @@ import anyio
 
 from gastown_operator import __version__
 from gastown_operator.controllers.metrics import PolecatCollector
+from gastown_operator.controllers.options import add_options, egress
 from gastown_operator.controllers.polecat import reconciler as polecat
 from gastown_operator.controllers.rig import reconciler as rig
 from gastown_operator.controllers.settings import WORKLOAD_USER, OperatorSettings
@@ -94,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--health-probe-bind-address", default=":8081", help='where /healthz and /readyz are; "0" for nowhere'
     )
+    add_options(parser)
     _add_election(parser)
     parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"], default="info")
     parser.add_argument("--version", action="version", version=__version__)
@@ -146,6 +148,7 @@ def _settings(arguments: argparse.Namespace) -> OperatorSettings:
         native_sidecars=arguments.sidecars == "native",
         run_as_user=None if arguments.platform == "openshift" else WORKLOAD_USER,
         start_timeout=arguments.pod_start_timeout,
+        egress=egress(arguments),
     )
 
 

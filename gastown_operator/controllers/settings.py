@@ -9,6 +9,26 @@ WORKLOAD_USER: Final = 10001
 
 
 @frozen(kw_only=True)
+class Egress:
+    """How what we run in pods reaches the outside, beyond what the network itself does.
+
+    Attributes:
+        https_proxy: URL of the proxy for https; empty for none. It must not contain a password: arguments are no secret.
+        http_proxy: the same for http.
+        no_proxy: hosts, domains and networks that are reached directly, with commas between them.
+        proxy_secret: name of a Secret in the work namespace with the keys `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`, for proxies
+            that want a password; takes the place of the three above.
+        ca_config_map: name of a ConfigMap in the work namespace whose `ca.crt` is trusted besides the system's authorities.
+    """
+
+    https_proxy: str = ""
+    http_proxy: str = ""
+    no_proxy: str = ""
+    proxy_secret: str = ""
+    ca_config_map: str = ""
+
+
+@frozen(kw_only=True)
 class OperatorSettings:
     """Settings of one operator process.
 
@@ -19,6 +39,7 @@ class OperatorSettings:
             or ordinary containers.
         run_as_user: user and group id of every container; None leaves them to the platform (OpenShift).
         start_timeout: seconds after which a pod whose containers cannot start is deleted, which frees its slot.
+        egress: proxies and authorities for git and the model's API.
     """
 
     workload_image: str
@@ -26,3 +47,4 @@ class OperatorSettings:
     native_sidecars: bool = True
     run_as_user: int | None = WORKLOAD_USER
     start_timeout: float = 300.0
+    egress: Egress = Egress()
