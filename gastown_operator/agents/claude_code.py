@@ -9,7 +9,6 @@ from gastown_operator.agents.launch import (
     AgentConfigError,
     Launch,
     LaunchRequest,
-    from_secret,
     given_environment,
     variable,
 )
@@ -57,17 +56,20 @@ class ClaudeCode:
 
     holds_key: bool = True
     reserved: Collection[str] = _RESERVED
+    providers: frozenset[Provider] = frozenset(Provider)
+    default_provider: Provider | None = Provider.ANTHROPIC
 
     def launch(self, request: LaunchRequest) -> Launch:
         """Return the container's image, command and environment. Raises AgentConfigError."""
         config = request.config
-        if config.chosen_provider not in (None, Provider.ANTHROPIC) and not request.endpoint:
+        provider = request.chosen_provider or Provider.ANTHROPIC
+        if provider is not Provider.ANTHROPIC and not request.endpoint:
             raise AgentConfigError(
                 "EndpointMissing",
-                f"claude-code speaks the Anthropic API: for provider {config.chosen_provider} set "
+                f"claude-code speaks the Anthropic API: for provider {provider} set "
                 "agentConfig.modelProvider.endpoint to an endpoint that speaks it",
             )
-        if request.api_key is None:
+        if request.api_key is None and not request.gateway:
             raise AgentConfigError(
                 "CredentialMissing", "claude-code needs kubernetes.apiKeySecretRef or the rig's credential"
             )
@@ -77,13 +79,13 @@ class ClaudeCode:
             command=config.command or [*_COMMAND, *model, *config.args],
             environment=[*self._environment(request), *given_environment(config)],
             model=config.model,
+            config_target=".claude",
         )
 
     def _environment(self, request: LaunchRequest) -> list[Mapping[str, Any]]:
         entries = [variable(name, value) for name, value in _ENVIRONMENT.items()]
-        if request.api_key is not None:
-            entries.append(from_secret("ANTHROPIC_API_KEY", request.api_key))
-        if request.endpoint:
+        entries += request.credential("ANTHROPIC_API_KEY")
+        if request.base_url:
             # The program adds /v1 itself.
-            entries.append(variable("ANTHROPIC_BASE_URL", request.endpoint.rstrip("/").removesuffix("/v1")))
+            entries.append(variable("ANTHROPIC_BASE_URL", request.base_url))
         return entries

@@ -1,12 +1,16 @@
 """What an adapter is asked, and what it answers."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-from attrs import frozen
+from attrs import field, frozen
 
-from gastown_operator.api.agentconfig import AgentConfig
+from gastown_operator.api.agentconfig import AgentConfig, Provider
 from gastown_operator.api.common import SecretKeySelector
+
+#: Where agents find their model: the gateway of their pod, which puts the real credential in place of this one.
+GATEWAY_URL: Final = "http://127.0.0.1:4180"
+GATEWAY_KEY: Final = "gastown"
 
 
 class AgentConfigError(ValueError):
@@ -25,14 +29,35 @@ class LaunchRequest:
     Attributes:
         config: the polecat's configuration, with the rig's where it has none.
         default_image: image that has the agents which this operator ships.
-        endpoint: base URL of the model's API; the provider's own where empty.
-        api_key: Secret and key of the provider's credential; None where the agent needs none.
+        endpoint: base URL of the model's API, also where the gateway stands before it; the provider's own where empty.
+        api_key: Secret and key of the provider's credential; None where there is none. Nothing of it reaches the agent
+            where the gateway stands before the model.
+        provider: whose API the endpoint speaks; None where nobody chose one.
+        gateway: whether the agent talks to the gateway of its pod instead of the endpoint.
     """
 
     config: AgentConfig
     default_image: str
     endpoint: str
     api_key: SecretKeySelector | None
+    provider: Provider | None = None
+    gateway: bool = False
+
+    @property
+    def base_url(self) -> str:
+        """What the agent is told to talk to, without a path `/v1` at its end; empty for the provider's own."""
+        return GATEWAY_URL if self.gateway else self.endpoint.rstrip("/").removesuffix("/v1")
+
+    @property
+    def chosen_provider(self) -> Provider | None:
+        """The provider that somebody chose; one stored by default, without an endpoint, is no choice."""
+        return self.provider or (self.config.provider if self.endpoint else self.config.chosen_provider)
+
+    def credential(self, name: str) -> list[Mapping[str, Any]]:
+        """The variable `name` with what the agent shows as its key; none where there is none to show."""
+        if self.gateway:
+            return [variable(name, GATEWAY_KEY)]
+        return [from_secret(name, self.api_key)] if self.api_key is not None else []
 
 
 @frozen
@@ -44,12 +69,16 @@ class Launch:
         command: argument vector.
         environment: entries as in a Pod's `env`.
         model: name of the model, for status; empty where the agent chooses.
+        files: texts by name, which the agent finds below `workload.layout.AGENT_FILES`.
+        config_target: where below HOME the user's configuration files are copied to; they stay where they are mounted if empty.
     """
 
     image: str
     command: Sequence[str]
     environment: Sequence[Mapping[str, Any]]
     model: str
+    files: Mapping[str, str] = field(factory=dict)
+    config_target: str = ""
 
 
 class Adapter(Protocol):
@@ -63,6 +92,16 @@ class Adapter(Protocol):
     @property
     def reserved(self) -> Collection[str]:
         """Variables, in capitals, that decide which credential it uses, where that goes, or what runs in its place."""
+        ...
+
+    @property
+    def providers(self) -> frozenset[Provider]:
+        """The providers whose API it can be run with."""
+        ...
+
+    @property
+    def default_provider(self) -> Provider | None:
+        """The provider where nobody chose one; None where it then needs none."""
         ...
 
     def launch(self, request: LaunchRequest) -> Launch:
