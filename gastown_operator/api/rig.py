@@ -20,6 +20,7 @@ from gastown_operator.api.common import (
 )
 from gastown_operator.api.fields import IMMUTABLE, Constraint, ObjectSchema, Rule, doc
 from gastown_operator.api.labels import GROUP, VERSION
+from gastown_operator.api.network import Network
 from gastown_operator.api.podspec import PodSettings
 from gastown_operator.api.scalars import HTTPURL, Count, Duration, Money, NamespaceName, ObjectName, ShortText
 from gastown_operator.runtime.objects import ObjectMeta, Resource
@@ -258,6 +259,7 @@ class RigSpec:
     policy: Policy = field(
         default=Policy(), metadata=doc("What a Polecat may set that could leave the sandbox.")
     )
+    network: Network = field(default=Network(), metadata=doc("What the network of the Rig's pods is."))
     checkpoint: Checkpoint = field(default=Checkpoint(), metadata=doc("How often un-pushed work is saved."))
     mirror: VolumeClaim | None = field(
         default=None,
