@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 API_VERSION = "gastown.gastown.io/v1alpha1"
 GIT_SECRET = "git-credentials"  # noqa: S105 - a Rig's default name for it
@@ -42,12 +43,20 @@ def rig(name: str, git_url: str, *, beads_prefix: str = "demo", endpoint: str = 
         "beadsPrefix": beads_prefix,
         "town": {"mode": "None"},
         "defaults": defaults,
+        # They are inside of the cluster's ranges, which the pods' NetworkPolicy blocks.
+        "network": {"allow": [_place(url) for url in (git_url, endpoint) if url]},
     }
     if endpoint:
         defaults["agentConfig"] = {"model": MODEL, "modelProvider": {"endpoint": endpoint}}
         lent = {"name": PROVIDER_SECRET, "key": PROVIDER_KEY}
         spec["providers"] = [{"name": MODEL, "endpoint": endpoint, "secretRef": lent}]
     return {**_head(API_VERSION, "Rig", name), "spec": spec}
+
+
+def _place(url: str) -> Object:
+    """The one address and port of a server, as NetworkPolicies name it."""
+    parts = urlsplit(url)
+    return {"cidr": f"{parts.hostname}/32", "ports": [parts.port]}
 
 
 def polecat(

@@ -52,6 +52,11 @@ def test_the_repository_is_reached_with_the_rigs_key_and_a_known_host_only() -> 
     assert (run.host_key_checking, run.known_hosts_config_map) == ("yes", objects.KNOWN_HOSTS)
 
 
+def test_the_servers_are_reached_although_they_are_inside_of_the_cluster() -> None:
+    allowed = objects.rig("demo", URL, endpoint=MODEL)["spec"]["network"]["allow"]
+    assert allowed == [{"cidr": "10.250.0.1/32", "ports": [port]} for port in (2222, 8000)]
+
+
 @pytest.mark.parametrize(
     ("given", "field", "texts"),
     [

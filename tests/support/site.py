@@ -83,6 +83,7 @@ class Site:
     operator: OperatorProcess
     key: str
     directory: Path
+    address: str
     touched: list[PolecatHandle] = field(init=False, factory=list)
     _namespaces: list[str] = field(init=False, factory=list)
     _rigs: list[str] = field(init=False, factory=list)
@@ -119,7 +120,7 @@ class Site:
         if lines:
             metadata = {"namespace": unique, "name": KNOWN_HOSTS_NAME}
             self.cluster.create(CONFIG_MAP, {"metadata": metadata, "data": {"known_hosts": lines}})
-        self.cluster.create(RIG, _rig(unique, url or served(unique), spec or {}))
+        self.cluster.create(RIG, _rig(unique, url or served(unique), self.address, spec or {}))
         self._rigs.append(unique)
         return rig
 
@@ -135,7 +136,8 @@ def _restricted(name: str) -> JSON:
     return {"metadata": {"name": name, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
 
 
-def _rig(name: str, url: str, spec: Mapping[str, Any]) -> JSON:
+def _rig(name: str, url: str, address: str, spec: Mapping[str, Any]) -> JSON:
+    """The servers beside a test are at `address`, which is inside of the ranges that policies block."""
     pods = {"sshKnownHostsConfigMapRef": {"name": KNOWN_HOSTS_NAME}}
     return {
         "metadata": {"name": name},
@@ -144,6 +146,7 @@ def _rig(name: str, url: str, spec: Mapping[str, Any]) -> JSON:
             "beadsPrefix": "gt",
             "workNamespace": name,
             "defaults": {"kubernetes": pods},
+            "network": {"allow": [{"cidr": f"{address}/32"}]},
             **spec,
         },
     }
@@ -159,7 +162,7 @@ def open_site(directory: Path, git_address: str, operator_arguments: Sequence[st
     with connect() as cluster, GitServer(directory / "git", git_address) as git:
         git.authorize(key.public)
         operator.start()
-        site = Site(cluster, git, operator, key.private.read_text(), directory)
+        site = Site(cluster, git, operator, key.private.read_text(), directory, git_address)
         try:
             yield site
         finally:
