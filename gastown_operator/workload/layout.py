@@ -38,6 +38,8 @@ KEEPER_SCRATCH = KEEPER / "scratch"
 #: There while the agent was active within the threshold; the keeper's readiness probe reads it.
 ACTIVE = KEEPER / "active"
 GIT_CREDENTIALS = Path("/gastown/git-credentials")
+#: Only the gateway mounts this one.
+MODEL_CREDENTIALS = Path("/gastown/model-credentials")
 #: Files of the user's ConfigMap for the agent's program.
 AGENT_CONFIG = Path("/gastown/agent-config")
 #: A read-only mirror of the repository, and a volume for caches of the setup command.
