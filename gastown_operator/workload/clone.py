@@ -1,18 +1,17 @@
 """The `clone` container: puts the repository where the agent finds it, at the commit where its work goes on."""
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from importlib.resources import files
 from pathlib import Path
 
 import attrs
 
-from gastown_operator.workload import signatures
+from gastown_operator.workload import bases, control_files, keeper_repository, layout, mirror, signatures
 from gastown_operator.workload.clone_record import CloneRecord
 from gastown_operator.workload.errors import AttemptError
 from gastown_operator.workload.git import Git
+from gastown_operator.workload.history import CLONE_TIMEOUT, History, Wanted
 from gastown_operator.workload.journal import Journal
 from gastown_operator.workload.message import Outcome
 from gastown_operator.workload.refs import branch_ref, newest_checkpoint
@@ -23,7 +22,8 @@ CHECKPOINT_TRAILER = "Gastown-Checkpoint: unfinished work"
 #: On a checkpoint's own commit: the commit that the polecat's work goes on from.
 ORIGIN_TRAILER = "Gastown-Origin:"
 _LOCAL_CHECKPOINT = "refs/gastown/checkpoint"
-CLONE_TIMEOUT = 1800.0
+_LOCAL_DONE = "refs/gastown/done"
+_LOCAL_BASES = "refs/gastown/bases"
 
 
 @attrs.frozen
@@ -37,6 +37,7 @@ class ClonePaths:
         keeper_git_dir: the keeper's own repository.
         record: what was found, for the keeper.
         files: signatures of the files checked out, for the keeper.
+        mirror: a volume that may have a mirror of the repository.
     """
 
     repository: Path
@@ -45,6 +46,7 @@ class ClonePaths:
     keeper_git_dir: Path
     record: Path
     files: Path
+    mirror: Path = layout.MIRROR
 
 
 @attrs.frozen
@@ -64,7 +66,7 @@ class Clone:
             AttemptError: the remote cannot be used; the message is for the polecat's condition.
             GitError: a local git command failed.
         """
-        self._write_control_files()
+        control_files.write(self.settings, self.paths.control, self.paths.hints)
         self._empty_repository()
         advertised = self._advertised()
         base = self._base(advertised)
@@ -72,8 +74,10 @@ class Clone:
         if done:
             return self._finished(advertised, base, done)
         git = self._fetch(advertised)
+        base = self._base_of_dependencies(git) or base
         record = self._check_out(git, advertised, base)
         self._prepare_keeper(advertised)
+        self._give_merges_to_keeper(git, base)
         record = attrs.evolve(record, cloned_at=self.wall())
         record.write(self.paths.record)
         self.journal("cloned", branch=self.settings.work_branch, start=record.start, resumed=record.resumed)
@@ -83,6 +87,7 @@ class Clone:
         branches = [
             branch_ref(self.settings.base_branch),
             f"{branch_ref(self.settings.work_branch)}*",
+            *(branch_ref(branch) for branch, _ in self.settings.bases),
             "HEAD",
         ]
         return self.remote.advertised([*branches, *self.settings.refs.patterns])
@@ -99,11 +104,21 @@ class Clone:
             "set spec.kubernetes.gitBranch to a branch that exists",
         )
 
+    def _base_of_dependencies(self, git: Git) -> str:
+        """What dependencies give as base; empty where there are none."""
+        if not self.settings.bases:
+            return ""
+        names = {"NAME": self.settings.committer_name, "EMAIL": self.settings.committer_email}
+        committer = {
+            f"GIT_{role}_{field}": value for role in ("AUTHOR", "COMMITTER") for field, value in names.items()
+        }
+        return bases.merged(git, self.settings.bases, committer)
+
     def _finished(self, advertised: dict[str, str], base: str, done: str) -> CloneRecord:
         """The agent of this round succeeded in an attempt whose last word was lost: only the word is missing."""
-        self._prepare_keeper(advertised)
-        keeper = Git(self.paths.keeper_git_dir)
-        self.remote.fetch(keeper, [branch_ref(self.settings.base_branch), self.settings.refs.done])
+        wanted = {**self._branches(advertised, work=False), self.settings.refs.done: _LOCAL_DONE}
+        keeper = self._bring(advertised, wanted, lambda: self._prepare_keeper(advertised))
+        base = self._base_of_dependencies(keeper) or base
         work = branch_ref(self.settings.work_branch)
         holding = [
             name for name, commit in sorted(advertised.items()) if name.startswith(work) and commit == done
@@ -122,20 +137,67 @@ class Clone:
         return record
 
     def _fetch(self, advertised: dict[str, str]) -> Git:
-        git = Git(self.paths.repository / ".git", work_tree=self.paths.repository)
-        git.run(
-            "init",
-            "--quiet",
-            "--template=",
-            f"--initial-branch={self.settings.base_branch}",
-            f"--object-format={_object_format(advertised)}",
-        )
-        refspecs = ["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*"]
+        wanted = self._branches(advertised, work=True)
         checkpoint = newest_checkpoint(self.settings.refs, advertised)
         if checkpoint is not None:
-            refspecs.append(f"+{checkpoint}:{_LOCAL_CHECKPOINT}")
-        self.remote.fetch(git, refspecs, timeout=CLONE_TIMEOUT)
+            wanted[checkpoint] = _LOCAL_CHECKPOINT
+        git = self._bring(advertised, wanted, lambda: self._prepare_repository(advertised))
         self._configure(git)
+        return git
+
+    def _branches(self, advertised: Mapping[str, str], *, work: bool) -> dict[str, str]:
+        """What work can begin with or go on from: names on the server, and the agent's names for them."""
+        names = [self.settings.base_branch, *([self.settings.work_branch] if work else [])]
+        wanted = {
+            branch_ref(name): f"refs/remotes/origin/{name}"
+            for name in names
+            if branch_ref(name) in advertised
+        }
+        for number, (branch, commit) in enumerate(self.settings.bases):
+            if advertised.get(branch_ref(branch)) == commit:
+                wanted[branch_ref(branch)] = f"refs/remotes/origin/{branch}"
+            else:
+                # The branch went on, or away, since the operator looked: what it was then is asked for by its id.
+                wanted[commit] = f"{_LOCAL_BASES}/{number}"
+        return wanted
+
+    def _bring(
+        self, advertised: Mapping[str, str], wanted: Mapping[str, str], fresh: Callable[[], Git]
+    ) -> Git:
+        volume = mirror.find(self.paths.mirror, self.remote.url) if self.settings.mirror else None
+        if self.settings.mirror and volume is None:
+            self.journal("there is no mirror of the repository; everything comes from the server")
+        history = History(
+            self.remote,
+            Wanted(wanted, tuple(advertised.get(name, name) for name in wanted)),
+            self.settings.full_clone_limit,
+            mirror.Mirror(volume) if volume else None,
+            fresh,
+            self.journal,
+        )
+        try:
+            return history.bring()
+        except AttemptError as error:
+            raise self._dependency_missing(wanted, error) from error
+
+    def _dependency_missing(self, wanted: Mapping[str, str], error: AttemptError) -> AttemptError:
+        """What a failed fetch means where a commit was asked for that no branch has any more."""
+        gone = [branch for branch, commit in self.settings.bases if commit in wanted]
+        if not gone or "not our ref" not in error.message:
+            return error
+        return AttemptError(
+            Outcome.CONFIG_ERROR,
+            "DependencyMissing",
+            f'{self.remote.url} does not have the commits of "{", ".join(gone)}" any more, which this work depends on; '
+            "push them again, or remove the dependency from spec.dependsOn",
+        )
+
+    def _prepare_repository(self, advertised: Mapping[str, str]) -> Git:
+        self._empty_repository()
+        git = Git(self.paths.repository / ".git", work_tree=self.paths.repository)
+        hashes = f"--object-format={_object_format(advertised)}"
+        branch = f"--initial-branch={self.settings.base_branch}"
+        git.run("init", "--quiet", "--template=", branch, hashes)
         return git
 
     def _configure(self, git: Git) -> None:
@@ -197,25 +259,15 @@ class Clone:
             shutil.rmtree(self.paths.keeper_git_dir)
         self.paths.repository.mkdir()
 
-    def _prepare_keeper(self, advertised: Mapping[str, str]) -> None:
-        """A repository that hooks and configuration of the agent's cannot reach, but which sees its objects."""
-        keeper = self.paths.keeper_git_dir
-        keeper.mkdir()
-        hashes = f"--object-format={_object_format(advertised)}"
-        Git(keeper).run("init", "--quiet", "--bare", "--template=", hashes, ".")
-        alternates = keeper / "objects" / "info" / "alternates"
-        alternates.parent.mkdir(parents=True, exist_ok=True)
-        alternates.write_text(f"{self.paths.repository}/.git/objects\n")
+    def _prepare_keeper(self, advertised: Mapping[str, str]) -> Git:
+        return keeper_repository.prepare(
+            self.paths.keeper_git_dir, self.paths.repository / ".git", _object_format(advertised)
+        )
 
-    def _write_control_files(self) -> None:
-        control = self.paths.control
-        wrapper = control / "agent-wrapper"
-        wrapper.write_bytes(files("gastown_operator.workload").joinpath("agent-wrapper.sh").read_bytes())
-        wrapper.chmod(0o555)
-        (control / "prompt.md").write_text(self.settings.prompt, encoding="utf-8")
-        alive = self.paths.hints / "alive"
-        if self.settings.ended_by_pipe and not alive.exists():
-            os.mkfifo(alive, 0o600)
+    def _give_merges_to_keeper(self, git: Git, base: str) -> None:
+        heads = [commit for _, commit in self.settings.bases]
+        if heads and base not in heads:
+            keeper_repository.give(git, Git(self.paths.keeper_git_dir), base, heads)
 
 
 def _object_format(advertised: Mapping[str, str]) -> str:

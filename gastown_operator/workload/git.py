@@ -5,7 +5,8 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,8 @@ import attrs
 from gastown_operator.workload.errors import GitError
 
 LOCAL_TIMEOUT = 120.0
+#: Seconds between two looks at whether a command shall be broken off.
+_LOOK_EVERY: Final = 0.1
 
 #: Nothing of a system, a user or a repository decides what git does; hooks, helpers and other transports do not exist.
 #: `safe.directory` is read from here alone, since git ignores it in a repository's own configuration.
@@ -98,9 +101,20 @@ class Git:
         return self.run(*arguments).decode("utf-8", "surrogateescape").rstrip("\n")
 
     def attempt(
-        self, *arguments: str, stdin: bytes = b"", timeout: float = LOCAL_TIMEOUT
+        self,
+        *arguments: str,
+        stdin: bytes = b"",
+        timeout: float = LOCAL_TIMEOUT,
+        enough: Callable[[], bool] | None = None,
     ) -> tuple[int | None, bytes, bytes]:
-        """Exit status (None when the deadline passed), standard output and standard error."""
+        """Exit status (None when it was ended), standard output and standard error.
+
+        Args:
+            arguments: subcommand and its arguments.
+            stdin: standard input.
+            timeout: seconds after which the whole process group is ended.
+            enough: asked ten times a second; the process group is ended once it says so.
+        """
         process = subprocess.Popen(
             ["git", *arguments],
             stdin=subprocess.PIPE,
@@ -112,7 +126,7 @@ class Git:
             start_new_session=True,
         )
         try:
-            output, errors = process.communicate(stdin, timeout)
+            output, errors = _communicate(process, stdin, timeout, enough)
         except subprocess.TimeoutExpired:
             end_process_group(process)
             return None, b"", b"stopped after %d s" % timeout
@@ -154,6 +168,23 @@ class Git:
             environment[f"GIT_CONFIG_KEY_{number}"] = key
             environment[f"GIT_CONFIG_VALUE_{number}"] = value
         return environment
+
+
+def _communicate(
+    process: "subprocess.Popen[bytes]", stdin: bytes, timeout: float, enough: Callable[[], bool] | None
+) -> tuple[bytes, bytes]:
+    """What a child prints until it ends. Raises subprocess.TimeoutExpired."""
+    if enough is None:
+        return process.communicate(stdin, timeout)
+    until = time.monotonic() + timeout
+    given: bytes | None = stdin
+    while True:
+        try:
+            return process.communicate(given, _LOOK_EVERY)
+        except subprocess.TimeoutExpired:
+            given = None
+            if enough() or time.monotonic() >= until:
+                raise
 
 
 def end_process_group(process: "subprocess.Popen[bytes]") -> None:

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
@@ -144,23 +144,28 @@ class Remote:
         pairs = (line.split("\t", 1) for line in printable(output).split("\n") if "\t" in line)
         return {name: object_id for object_id, name in pairs}
 
-    def fetch(self, git: Git, refspecs: Sequence[str], timeout: float = FETCH_TIMEOUT) -> None:
+    def fetch(
+        self,
+        git: Git,
+        refspecs: Sequence[str],
+        *options: str,
+        timeout: float = FETCH_TIMEOUT,
+        enough: Callable[[], bool] | None = None,
+    ) -> None:
         """Bring the objects of `refspecs` into a repository.
+
+        Args:
+            git: the repository.
+            refspecs: what is fetched, and the refs that shall hold it.
+            options: of `git fetch`; without `--no-tags`, tags on what is fetched come along where a refspec names a local ref.
+            timeout: seconds.
+            enough: asked meanwhile; the fetch is broken off, as by the timeout, once it says so.
 
         Raises:
             AttemptError: the server cannot be reached or refuses.
         """
-        self._run(
-            git,
-            "fetch",
-            "--quiet",
-            "--no-tags",
-            "--no-write-fetch-head",
-            "--",
-            self.url,
-            *refspecs,
-            timeout=timeout,
-        )
+        flags = ("--quiet", "--no-write-fetch-head", *options)
+        self._run(git, "fetch", *flags, "--", self.url, *refspecs, timeout=timeout, enough=enough)
 
     def push(
         self,
@@ -195,15 +200,19 @@ class Remote:
             raise explain(GitError("push", status, result.stderr), self.url)
         return result
 
-    def _run(self, git: Git, *arguments: str, timeout: float) -> bytes:
-        status, output, errors = self._attempt(git, *arguments, timeout=timeout)
+    def _run(
+        self, git: Git, *arguments: str, timeout: float, enough: Callable[[], bool] | None = None
+    ) -> bytes:
+        status, output, errors = self._attempt(git, *arguments, timeout=timeout, enough=enough)
         if status != 0:
             raise explain(GitError(arguments[0], status, said(errors)), self.url)
         return output
 
-    def _attempt(self, git: Git, *arguments: str, timeout: float) -> tuple[int | None, bytes, bytes]:
+    def _attempt(
+        self, git: Git, *arguments: str, timeout: float, enough: Callable[[], bool] | None = None
+    ) -> tuple[int | None, bytes, bytes]:
         opened = git.with_environment(self.access.environment, self.access.configuration)
-        return opened.attempt(*arguments, timeout=timeout)
+        return opened.attempt(*arguments, timeout=timeout, enough=enough)
 
 
 def _parse_porcelain(output: str) -> dict[str, PushedRef]:

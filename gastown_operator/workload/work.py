@@ -210,9 +210,12 @@ class Work:
     def _last_known(self) -> str:
         if not self._exists(self._last_head):
             self.journal("the agent removed git objects; fetching what the server has", head=self._last_head)
-            self.remote.fetch(self.git, ["+refs/heads/*:refs/keeper/*"])
+            names = [self.settings.base_branch, self.settings.work_branch]
+            branches = [branch_ref(name) for name in (*names, *(name for name, _ in self.settings.bases))]
+            # With a wildcard, a branch that is not there is no error.
+            refspecs = [f"+{name}*:refs/keeper/{name}*" for name in dict.fromkeys(branches)]
             checkpoints = self.settings.refs.patterns[0]
-            self.remote.fetch(self.git, [f"+{checkpoints}:refs/keeper-checkpoints/*"])
+            self.remote.fetch(self.git, [*refspecs, f"+{checkpoints}:refs/keeper-checkpoints/*"], "--no-tags")
         known = (self._last_head, self.record.start)
         return next((commit for commit in known if self._exists(commit)), self.record.base)
 
