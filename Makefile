@@ -19,6 +19,8 @@ OURS = app.kubernetes.io/name=gastown-operator,app.kubernetes.io/component=opera
 RENDER = $(PYTHON) hack/render.py --operator '$(IMG)' --workload '$(WORKLOAD_IMG)' --agent '$(AGENT_IMG)' \
 	$(if $(NAMESPACES),--namespaces '$(NAMESPACES)') $(if $(METRICS_SECRET),--metrics-secret '$(METRICS_SECRET)')
 
+POLICIES_SERVED = $(KUBECTL) get --raw /apis/admissionregistration.k8s.io/v1 | grep -q '"validatingadmissionpolicies"'
+
 .DEFAULT_GOAL := help
 .PHONY: help environment generate validate test images install uninstall deploy withdraw undeploy
 
@@ -50,6 +52,8 @@ uninstall: ## remove the CRDs, and with them every Rig and Polecat
 
 deploy: $(addprefix namespace-,$(filter-out gastown-workers,$(subst $(comma), ,$(NAMESPACES)))) ## deploy the operator: make deploy IMG=… WORKLOAD_IMG=… AGENT_IMG=… [NAMESPACES=…] [METRICS_SECRET=…]
 	$(RENDER) | $(KUBECTL) apply -f -
+	@if $(POLICIES_SERVED); then $(PYTHON) hack/render.py --policies | $(KUBECTL) apply -f -; \
+		else echo 'make: this server has no ValidatingAdmissionPolicy in v1 (Kubernetes 1.30): who may edit Polecats may forge their status'; fi
 	@$(MAKE) --no-print-directory withdraw
 	$(KUBECTL) --namespace gastown-system rollout status deployment/gastown-operator --timeout=120s
 
@@ -67,5 +71,7 @@ withdraw:
 
 undeploy: ## remove the operator, whatever options it was deployed with; the work namespace and the CRDs stay
 	$(RENDER) --removable | $(KUBECTL) delete --ignore-not-found -f -
+	@if $(POLICIES_SERVED); then \
+		$(KUBECTL) delete validatingadmissionpolicies,validatingadmissionpolicybindings --selector '$(OURS)'; fi
 	$(KUBECTL) delete clusterroles,clusterrolebindings --selector '$(OURS)'
 	$(KUBECTL) delete roles,rolebindings --all-namespaces --selector '$(OURS)'

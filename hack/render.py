@@ -24,6 +24,8 @@ FILES = (
 SCOPED = ("scope-events.yaml", "scope-namespace.yaml")
 # What is added where the metrics are served over TLS, to whom RBAC lets.
 SECURED = ("metrics-access.yaml",)
+# What is applied only where the server has ValidatingAdmissionPolicies in v1: elsewhere it would make all of it fail.
+POLICIES = ("admission-policies.yaml",)
 CERTIFICATES = "/etc/gastown/metrics-certificate"
 # What `make undeploy` leaves: the namespace with the users' work.
 KEPT = ("work-namespace.yaml",)
@@ -125,6 +127,11 @@ def main() -> None:
         "--removable", action="store_true", help="leave out the namespace with the users' work"
     )
     parser.add_argument(
+        "--policies",
+        action="store_true",
+        help="the admission policies instead, for Kubernetes 1.30 and later",
+    )
+    parser.add_argument(
         "--namespaces",
         type=namespaces,
         default=(),
@@ -138,6 +145,9 @@ def main() -> None:
         help="a Secret of type kubernetes.io/tls in gastown-system: serve the metrics over TLS, to whom RBAC lets (default: plain HTTP)",
     )
     options = parser.parse_args()
+    if options.policies:
+        sys.stdout.write(render({}, POLICIES))
+        return
     files = [name for name in FILES if not (options.removable and name in KEPT)]
     sys.stdout.write(
         render(

@@ -9,7 +9,18 @@ from typing import Any
 import pytest
 import yaml
 
-from hack.render import DEFAULTS, FILES, MANIFESTS, SCOPED, SECURED, image, namespaces, render, secret
+from hack.render import (
+    DEFAULTS,
+    FILES,
+    MANIFESTS,
+    POLICIES,
+    SCOPED,
+    SECURED,
+    image,
+    namespaces,
+    render,
+    secret,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,7 +43,9 @@ def rules() -> Iterator[dict[str, Any]]:
 
 
 def test_every_manifest_is_deployed() -> None:
-    assert sorted(FILES + SCOPED + SECURED) == sorted(path.name for path in MANIFESTS.glob("*.yaml"))
+    assert sorted(FILES + SCOPED + SECURED + POLICIES) == sorted(
+        path.name for path in MANIFESTS.glob("*.yaml")
+    )
 
 
 def test_given_images_replace_the_default_ones_and_nothing_else() -> None:
@@ -64,6 +77,18 @@ def test_removing_the_operator_leaves_the_namespace_with_the_users_work() -> Non
     removed = objects(subprocess.run(program, check=True, capture_output=True, text=True).stdout)
     assert ("Namespace", "gastown-system") in removed
     assert ("Namespace", "gastown-workers") not in removed
+
+
+def test_every_admission_policy_is_bound_to_refuse_what_it_forbids_and_is_found_by_undeploy() -> None:
+    program = [sys.executable, str(ROOT / "hack/render.py"), "--policies"]
+    policies = objects(subprocess.run(program, check=True, capture_output=True, text=True).stdout)
+    names = {name for kind, name in policies if kind == "ValidatingAdmissionPolicy"}
+    assert names == {name for kind, name in policies if kind == "ValidatingAdmissionPolicyBinding"}
+    for name in names:
+        spec = policies["ValidatingAdmissionPolicyBinding", name]["spec"]
+        assert spec == {"policyName": name, "validationActions": ["Deny"]}
+    selected = {"app.kubernetes.io/name": "gastown-operator", "app.kubernetes.io/component": "operator"}
+    assert all(document["metadata"]["labels"] == selected for document in policies.values())
 
 
 def test_an_operator_of_some_namespaces_has_its_rights_in_those_alone() -> None:
