@@ -41,7 +41,17 @@ TARGETS = (
             "gastown_operator/workload",
         ),
     ),
-    Target("agent", "localhost/gastown-agent", (*ALWAYS, "hack/image_build/claude_code")),
+    Target(
+        "agent",
+        "localhost/gastown-agent",
+        (
+            *ALWAYS,
+            "hack/image_build/node.txt",
+            "hack/image_build/claude_code",
+            "hack/image_build/opencode",
+            "hack/image_build/aider.txt",
+        ),
+    ),
 )
 
 

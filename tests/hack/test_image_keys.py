@@ -44,6 +44,8 @@ def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
         ("requirements/operator.txt", {"operator", "workload"}),
         ("hack/image_build/minimal_root.py", {"operator"}),
         ("hack/image_build/claude_code/package-lock.json", {"agent"}),
+        ("hack/image_build/opencode/package-lock.json", {"agent"}),
+        ("hack/image_build/aider.txt", {"agent"}),
         ("gastown_operator/__init__.py", {"operator", "workload"}),
         ("gastown_operator/runtime/new.py", {"operator"}),
         ("gastown_operator/workload/new.py", {"operator", "workload"}),
