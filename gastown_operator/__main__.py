@@ -11,6 +11,8 @@ import anyio
 
 from gastown_operator import __version__
 from gastown_operator.controllers.metrics import PolecatCollector
+from gastown_operator.controllers.network import reconciler as network
+from gastown_operator.controllers.network import settings as network_options
 from gastown_operator.controllers.options import add_options, egress
 from gastown_operator.controllers.polecat import reconciler as polecat
 from gastown_operator.controllers.rig import reconciler as rig
@@ -96,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         "--health-probe-bind-address", default=":8081", help='where /healthz and /readyz are; "0" for nowhere'
     )
     add_options(parser)
+    network_options.add_options(parser)
     _add_election(parser)
     parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"], default="info")
     parser.add_argument("--version", action="version", version=__version__)
@@ -174,6 +177,7 @@ async def run(arguments: argparse.Namespace) -> None:
     manager = Manager(connection, options, clock)
     admission = polecat.register(manager, _settings(arguments), clock)
     rig.register(manager, clock)
+    network.register(manager, network_options.network_settings(arguments))
     manager.registry.register(PolecatCollector(admission))
     logger.info("starting %s", __version__)
     await manager.run()

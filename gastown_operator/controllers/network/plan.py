@@ -1,0 +1,100 @@
+"""What to do about the policies of a namespace: pure."""
+
+from collections.abc import Iterator
+
+from attrs import frozen
+
+from gastown_operator.api import labels
+from gastown_operator.api.networkpolicy import NETWORK_POLICY, NetworkPolicy, canonical
+from gastown_operator.api.rig import RIG, Rig
+from gastown_operator.controllers.network.observe import Observed
+from gastown_operator.controllers.network.policy import BLOCKED, JSON, OUR_LABELS, rig_policy, wall
+from gastown_operator.controllers.network.settings import NetworkSettings
+from gastown_operator.runtime.objects import ObjectKey
+from gastown_operator.runtime.plan import Action, Apply, Delete, EventNote
+
+_OUR_ANNOTATIONS = (labels.RIG, BLOCKED)
+
+
+@frozen
+class Decision:
+    """The writes in one namespace, and what its rigs are told once these are done."""
+
+    actions: tuple[Action, ...] = ()
+    told: tuple[tuple[Rig, EventNote], ...] = ()
+
+
+def plan(observed: Observed, settings: NetworkSettings) -> Decision:
+    """Return the policies to write because they are missing or differ, and those to delete because no rig wants them."""
+    if observed.namespace.phase == "Terminating":
+        return Decision()  # nothing can be created there, and all of it goes
+    name = observed.namespace.metadata.name
+    stored = {policy.metadata.name: policy for policy in observed.policies}
+    wanted = {body["metadata"]["name"]: body for body in _wanted(observed, settings)}
+    unwanted = [
+        stored[each] for each in sorted(stored.keys() - wanted.keys()) if not _going(stored[each], observed)
+    ]
+    return Decision(
+        actions=(
+            *(
+                Apply(NETWORK_POLICY, ObjectKey(name, each), body)
+                for each, body in wanted.items()
+                if not _is_right(stored.get(each), body)
+            ),
+            *(Delete(NETWORK_POLICY, policy.metadata.key, policy.metadata.uid) for policy in unwanted),
+        ),
+        told=tuple(_told(observed, stored, wanted)),
+    )
+
+
+def _wanted(observed: Observed, settings: NetworkSettings) -> Iterator[JSON]:
+    """The wall first. A rig that is being deleted gets nothing new, and keeps what it has until it is gone."""
+    name = observed.namespace.metadata.name
+    staying = [rig for rig in observed.rigs if rig.metadata.deletion_timestamp is None]
+    if staying:
+        yield wall(staying, name)
+    for rig in staying:
+        yield rig_policy(rig, name, settings)
+
+
+def _going(policy: NetworkPolicy, observed: Observed) -> bool:
+    """Whether a policy belongs to a rig that is being deleted: the garbage collector takes it."""
+    return any(
+        owner.uid == rig.metadata.uid for rig in observed.rigs for owner in policy.metadata.owner_references
+    )
+
+
+def _is_right(policy: NetworkPolicy | None, body: JSON) -> bool:
+    """Whether what is stored is what we would write; others' labels, annotations and owners do not count."""
+    if policy is None or policy.spec != canonical(body["spec"]):
+        return False
+    metadata, wanted = policy.metadata, body["metadata"]
+    owners = {owner.uid for owner in metadata.owner_references if owner.kind == RIG.kind}
+    return (
+        all(metadata.labels.get(key) == value for key, value in OUR_LABELS.items())
+        and all(metadata.annotations.get(key) == wanted["annotations"].get(key) for key in _OUR_ANNOTATIONS)
+        and owners == {owner["uid"] for owner in wanted["ownerReferences"]}
+    )
+
+
+def _told(
+    observed: Observed, stored: dict[str, NetworkPolicy], wanted: dict[str, JSON]
+) -> Iterator[tuple[Rig, EventNote]]:
+    """An event when what a rig's pods do not reach changes, in its work namespace alone: once, not once for each."""
+    for rig in observed.rigs:
+        if rig.spec.work_namespace != observed.namespace.metadata.name:
+            continue
+        body = next(
+            (
+                each
+                for each in wanted.values()
+                if each["metadata"]["annotations"].get(labels.RIG) == rig.metadata.name
+            ),
+            None,
+        )
+        if body is None:
+            continue
+        untold = body["metadata"]["annotations"].get(BLOCKED)
+        policy = stored.get(body["metadata"]["name"])
+        if untold and (policy is None or policy.metadata.annotations.get(BLOCKED) != untold):
+            yield rig, EventNote("Warning", "NetworkBlocked", untold, "WriteNetworkPolicy")

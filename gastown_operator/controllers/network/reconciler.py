@@ -1,0 +1,122 @@
+"""The network controller: its caches, what wakes it, and one reconcile of a namespace from observation to writes."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from attrs import define, field
+
+from gastown_operator.api import labels
+from gastown_operator.api.core import NAMESPACE, Namespace
+from gastown_operator.api.networkpolicy import NETWORK_POLICY, NetworkPolicy
+from gastown_operator.api.rig import RIG, Rig
+from gastown_operator.controllers.network.observe import (
+    POLICIES_BY_NAMESPACE,
+    RIGS_BY_NAMESPACE,
+    Caches,
+    Observed,
+    by_namespace,
+    namespaces_of,
+)
+from gastown_operator.controllers.network.plan import plan
+from gastown_operator.controllers.network.settings import NetworkSettings
+from gastown_operator.runtime.controller import (
+    Controller,
+    Result,
+    Watch,
+    for_object,
+    generation_changed,
+    mapped,
+)
+from gastown_operator.runtime.execution import Executor, Refusal
+from gastown_operator.runtime.manager import Manager
+from gastown_operator.runtime.objects import ObjectKey
+from gastown_operator.runtime.plan import EventNote, Plan
+from gastown_operator.runtime.store import Event, EventType
+
+NAME: Final = "network"
+#: Seconds until a refused write is tried again: rights and admission policies change without an event for us.
+REFUSED_RETRY: Final = 60.0
+POLICY_SELECTOR: Final = f"{labels.MANAGED_BY}={labels.OPERATOR}"
+
+
+@define
+class NetworkReconciler:
+    """Brings the policies of one namespace up to date."""
+
+    caches: Caches
+    executor: Executor
+    settings: NetworkSettings
+    _refusals: dict[ObjectKey, str] = field(init=False, factory=dict)
+
+    async def reconcile(self, key: ObjectKey) -> Result:
+        """Observe, plan, execute. Everything is one namespace, so no two workers ever write one policy."""
+        namespace = self.caches.namespaces.get(key)
+        if namespace is None:
+            self._refusals.pop(key, None)
+            return Result()
+        observed = self.caches.observe(namespace)
+        decided = plan(observed, self.settings)
+        if decided.actions:
+            execution = await self.executor.execute(NAMESPACE, namespace, Plan(decided.actions))
+            if execution.refusal is not None:
+                await self._refused(observed, execution.refusal)
+                return Result(requeue_after=REFUSED_RETRY)
+        self._refusals.pop(key, None)
+        for rig, note in decided.told:
+            await self.executor.execute(RIG, rig, Plan(events=(note,)))
+        return Result()
+
+    async def _refused(self, observed: Observed, refusal: Refusal) -> None:
+        """Tell the rigs of the namespace that their pods are not fenced in, once for each cause."""
+        key, cause = observed.namespace.metadata.key, str(refusal.error)
+        if self._refusals.get(key) == cause:
+            return
+        self._refusals[key] = cause
+        text = f'the API server refused a NetworkPolicy in namespace "{key.name}", so pods there are not limited: {cause}'
+        for rig in observed.rigs:
+            await self.executor.execute(
+                RIG, rig, Plan(events=(EventNote("Warning", "NetworkPolicyRefused", text),))
+            )
+
+
+def register(manager: Manager, settings: NetworkSettings) -> None:
+    """Add the network controller to a manager."""
+    caches = Caches(
+        namespaces=manager.store(NAMESPACE),
+        rigs=manager.store(RIG, {RIGS_BY_NAMESPACE: namespaces_of}),
+        policies=manager.store(
+            NETWORK_POLICY, {POLICIES_BY_NAMESPACE: by_namespace}, label_selector=POLICY_SELECTOR
+        ),
+    )
+
+    def in_scope(name: str) -> bool:
+        return not settings.namespaces or name in settings.namespaces
+
+    def of_rig(event: Event[Rig]) -> Iterable[ObjectKey]:
+        """Where it worked and where it works."""
+        for rig in (event.old, event.new):
+            if rig is not None:
+                yield from (ObjectKey("", name) for name in namespaces_of(rig) if in_scope(name))
+
+    watches: list[Watch[Any]] = [
+        for_object(NAMESPACE, lambda event: _comes_or_goes(event) and in_scope(event.object.metadata.name)),
+        mapped(RIG, of_rig, generation_changed),
+        mapped(NETWORK_POLICY, _namespace_of),
+    ]
+    manager.add(
+        Controller(NAME, NetworkReconciler(caches, manager.executor(NAME), settings), watches, concurrency=2)
+    )
+
+
+def _comes_or_goes(event: Event[Namespace]) -> bool:
+    """Labels of a namespace are not ours to read."""
+    return (
+        event.type is not EventType.MODIFIED
+        or event.old is None
+        or event.new is None
+        or event.old.phase != event.new.phase
+    )
+
+
+def _namespace_of(event: Event[NetworkPolicy]) -> Iterable[ObjectKey]:
+    return (ObjectKey("", event.object.metadata.namespace),)
