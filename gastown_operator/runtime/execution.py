@@ -130,8 +130,8 @@ class Executor:
                 return await self._create(action)
             case Delete():
                 return await self._delete(action)
-            case Apply(resource, key, body):
-                return await self._client.apply(resource, key, body, self._field_manager)
+            case Apply(resource, key, body, force):
+                return await self._client.apply(resource, key, body, self._field_manager, force=force)
             case MergePatch(resource, key, body, subresource):
                 return await self._client.merge_patch(
                     resource, key, body, self._field_manager, subresource=subresource

@@ -40,7 +40,7 @@ class LiveGauges(Collector):
     """Gauges computed from the live parts at each scrape."""
 
     lanes: dict[str, Callable[[], LaneReading]] = field(factory=dict)
-    caches: dict[str, CacheReading] = field(factory=dict)
+    caches: dict[str, list[CacheReading]] = field(factory=dict)
 
     def collect(self) -> Iterable[Metric]:
         """Read queue and caches."""
@@ -49,9 +49,9 @@ class LiveGauges(Collector):
         version = GaugeMetricFamily(
             "informer_store_resource_version", "How far the cache has come", labels=["resource"]
         )
-        for resource, cache in self.caches.items():
-            objects.add_metric([resource], len(cache))
-            version.add_metric([resource], cache.resource_version)
+        for resource, caches in self.caches.items():
+            objects.add_metric([resource], sum(map(len, caches)))
+            version.add_metric([resource], min(cache.resource_version for cache in caches))
         yield objects
         yield version
 

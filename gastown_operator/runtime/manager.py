@@ -116,20 +116,34 @@ class Manager:
         *,
         label_selector: str = "",
         field_selector: str = "",
+        also_in: Iterable[str] = (),
     ) -> Store[T]:
         """Return the cache of a kind, made at the first call, with these indexes added.
 
+        `also_in`: namespaces to watch besides those that the manager watches, where it does not watch all.
         Raises ValueError if the kind is cached with other selectors.
         """
         selection = Selection("", label_selector, field_selector)
         if self._selections.setdefault(resource, selection) != selection and selection != Selection():
             raise ValueError(f"{resource} is cached with other selectors already")
         if resource not in self._stores:
-            self._add_store(resource, selection)
+            self._add_store(resource, selection, also_in)
         store: Store[T] = self._stores[resource]
         for name, function in (indexes or {}).items():
             store.add_index(name, function)
         return store
+
+    def may_write(self) -> bool:
+        """Whether this process may act upon the world at this moment; ask it just before anything that cannot be undone."""
+        return self.elector is None or self.elector.may_write()
+
+    def unfenced_client(self, purpose: str, call_timeout: float) -> Client:
+        """Return a client whose writes do not ask the lease: for those that their own preconditions make harmless at any time.
+
+        It repeats no call.
+        """
+        transport = self._transport(f" ({purpose})", timeouts=dict.fromkeys(TIMEOUTS, call_timeout))
+        return Client(transport, self._clock, RetryPolicy(attempts=1), self._random)
 
     def executor(self, controller: str) -> Executor:
         """Return the writer of a controller's plans."""
@@ -220,15 +234,13 @@ class Manager:
         metrics = self.metrics.election(lease.name)
         return Elector(lease, client, calls, self._clock, self._random, metrics, self._watchdog)
 
-    def _add_store(self, resource: Resource[T], selection: Selection) -> None:
+    def _add_store(self, resource: Resource[T], selection: Selection, also_in: Iterable[str]) -> None:
         store = Store(resource)
         self._stores[resource] = store
         self.metrics.watch_cache(str(resource), store)
         metrics = self.metrics.informer(str(resource))
         lister = Client(self._requests, self._clock, RetryPolicy(attempts=1), self._random)
-        for namespace in (
-            self._options.namespaces if resource.namespaced and self._options.namespaces else ("",)
-        ):
+        for namespace in self._namespaces(also_in) if resource.namespaced else ("",):
             self._reflectors.append(
                 Reflector(
                     resource,
@@ -242,6 +254,9 @@ class Manager:
                     self._report,
                 )
             )
+
+    def _namespaces(self, also_in: Iterable[str]) -> tuple[str, ...]:
+        return _each_once([*self._options.namespaces, *also_in]) if self._options.namespaces else ("",)
 
     async def _begin(self) -> None:
         """Let events wake controllers from now on, and look at everything that is there.

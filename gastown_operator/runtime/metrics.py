@@ -212,8 +212,8 @@ class Metrics:
         self._live.lanes[controller] = read
 
     def watch_cache(self, resource: str, cache: CacheReading) -> None:
-        """Export the size and version gauges of a cache."""
-        self._live.caches[resource] = cache
+        """Export the size and version gauges of a cache; several of one kind are added up, and as old as the oldest."""
+        self._live.caches.setdefault(resource, []).append(cache)
 
 
 @frozen

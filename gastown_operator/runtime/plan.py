@@ -6,7 +6,7 @@ A plan is carried out by `execution.Executor`, in this order: the actions, then 
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from attrs import frozen
+from attrs import field, frozen
 
 from gastown_operator.runtime.objects import ObjectKey, OwnerReference, Raw, Resource
 
@@ -42,11 +42,15 @@ class Delete:
 
 @frozen
 class Apply:
-    """Server-side apply of the fields in `body`. Without `metadata.uid` in it, a missing object is created."""
+    """Server-side apply of the fields in `body`. Without `metadata.uid` in it, a missing object is created.
+
+    Without `force`, a field that another manager has set otherwise is a Conflict.
+    """
 
     resource: Resource[Any]
     key: ObjectKey
-    body: Raw
+    body: Raw = field(repr=False)
+    force: bool = True
 
 
 @frozen

@@ -166,7 +166,7 @@ class Transport:
                 verb,
                 URL(self._connection.server + path, encoded=True),
                 params=query,
-                data=None if body is None else _FencedBody(body, self._may_write),
+                data=None if body is None else FencedBody(body, self._may_write),
                 headers=headers,
                 timeout=limit,
                 allow_redirects=False,
@@ -201,7 +201,7 @@ class Transport:
         return self._session
 
 
-class _FencedBody(aiohttp.BytesPayload):
+class FencedBody(aiohttp.BytesPayload):
     """Asks for permission when the first byte of the request is about to be written: headers are held back until then.
 
     Waiting for a connection may have taken longer than the lease, and the process may have stood still since.

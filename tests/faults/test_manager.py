@@ -2,16 +2,18 @@
 
 import os
 import signal
+from collections.abc import Mapping
+from typing import Any
 
 import aiohttp
 import anyio
 import pytest
-from attrs import define, field
+from attrs import define, field, frozen
 
 from gastown_operator.runtime.clock import SystemClock
 from gastown_operator.runtime.configuration import Connection
 from gastown_operator.runtime.controller import Controller, Result, for_object, owned_by
-from gastown_operator.runtime.errors import ConfigurationError, StoppedAtOnce
+from gastown_operator.runtime.errors import ConfigurationError, InternalError, StoppedAtOnce
 from gastown_operator.runtime.execution import Executor
 from gastown_operator.runtime.gate import EXPIRY
 from gastown_operator.runtime.helpers import controller_reference
@@ -352,3 +354,58 @@ async def test_an_object_that_does_not_fit_becomes_an_event(server: ScriptedServ
     event = server.sent(path="/apis/events.k8s.io/v1/namespaces/ns/events")[0].body
     assert event["reason"] == "MalformedObject"
     assert event["regarding"]["name"] == "bad"
+
+
+async def test_a_kind_can_be_watched_by_name_and_in_a_namespace_beyond_those_of_the_manager(
+    server: ScriptedServer, clock: VirtualClock
+) -> None:
+    """RBAC can allow a watch of one name only (`resourceNames`), and only with this field selector."""
+    manager = Manager(Connection(server.url), Options("tests", namespaces=("ns",)), clock)
+    cache = manager.store(SECRET, field_selector="metadata.name=o", also_in=["system", "ns"])
+    async with running(manager):
+        await until(lambda: cache.synced)
+    watches = {
+        (request.path, request.query.get("fieldSelector"))
+        for request in server.sent(verb="GET", watches=True)
+    }
+    assert watches == {
+        ("/api/v1/namespaces/ns/secrets", "metadata.name=o"),
+        ("/api/v1/namespaces/system/secrets", "metadata.name=o"),
+    }
+    assert cache.covers("system")
+
+
+async def test_caches_of_one_kind_are_added_up_in_the_metrics(
+    server: ScriptedServer, manager: Manager
+) -> None:
+    first, second = (
+        Resource("", "v1", "Secret", "secrets", namespaced=True, project=Named(name)) for name in ("a", "b")
+    )
+    stores = [manager.store(first), manager.store(second)]
+    server.put(f"{CHILDREN}/a", {"metadata": {"name": "a", "namespace": "ns"}})
+    async with running(manager):
+        await until(lambda: all(len(store) == 1 for store in stores))
+    assert manager.registry.get_sample_value("informer_objects", {"resource": "secrets"}) == 2
+
+
+@frozen
+class Named:
+    """A projection that differs from another of its class."""
+
+    name: str
+
+    def __call__(self, raw: Mapping[str, Any]) -> PartialObject:
+        return PartialObject.project(raw)
+
+
+async def test_a_client_of_its_own_repeats_nothing_and_asks_no_lease(
+    server: ScriptedServer, manager: Manager
+) -> None:
+    server.script("PATCH", refuse(500, "InternalError"))
+    server.put(f"{CHILDREN}/a", {"metadata": {"name": "a", "namespace": "ns"}})
+    client = manager.unfenced_client("tests", 5.0)
+    with pytest.raises(InternalError):
+        await client.merge_patch(SECRET, ObjectKey("ns", "a"), {}, "tests")
+    assert len(server.sent(verb="PATCH")) == 1
+    assert manager.may_write()
+    await manager.close()
