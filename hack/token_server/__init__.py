@@ -1,0 +1,1 @@
+"""A scripted OAuth token endpoint with a model behind it, for tests of how credentials are refreshed."""
