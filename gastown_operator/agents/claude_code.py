@@ -6,10 +6,13 @@ from typing import Any, Final
 from attrs import frozen
 
 from gastown_operator.agents.launch import (
+    RESERVED_EVERYWHERE,
     AgentConfigError,
     Launch,
     LaunchRequest,
+    command_of,
     given_environment,
+    provider_of,
     variable,
 )
 from gastown_operator.api.agentconfig import Provider
@@ -27,27 +30,30 @@ _COMMAND: Final[Sequence[str]] = (
     "stream-json",
     "--verbose",  # stream-json without it is an error
 )
-_ENVIRONMENT: Final[Mapping[str, str]] = {
-    # Alone stops all traffic but the model's: telemetry, updates, feature flags.
-    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-    # The default of 10 retries a refused key for three minutes.
-    "CLAUDE_CODE_MAX_RETRIES": "3",
-    "API_TIMEOUT_MS": "120000",
-}
-_RESERVED: Final = frozenset(
-    {
-        "ANTHROPIC_API_KEY",
-        "ANTHROPIC_AUTH_TOKEN",
-        "ANTHROPIC_BASE_URL",
-        "ANTHROPIC_CUSTOM_HEADERS",
-        "CLAUDE_CODE_OAUTH_TOKEN",
-        "CLAUDE_CONFIG_DIR",
-        *("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
-        # Whom it takes for the provider, and whose code runs under its name.
-        *("NODE_EXTRA_CA_CERTS", "NODE_OPTIONS", "NODE_TLS_REJECT_UNAUTHORIZED"),
-        *("BASH_ENV", "ENV", "LD_LIBRARY_PATH", "LD_PRELOAD", "PATH", "SHELL"),
-    }
+#: Alone stops all traffic but the model's: telemetry, updates, feature flags.
+_QUIET: Final = {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"}
+#: With a gateway, which bounds every wait and repeats what is worth repeating: more patience than it has.
+_BEHIND_GATEWAY: Final = {"CLAUDE_CODE_MAX_RETRIES": "1", "API_TIMEOUT_MS": "600000"}
+#: Without one: the default of 10 retries a refused key for three minutes, and waits 55 for a server that does not answer.
+_ALONE: Final = {"CLAUDE_CODE_MAX_RETRIES": "3", "API_TIMEOUT_MS": "120000"}
+#: Side requests, such as summaries, would go to another model.
+_SIDE_MODELS: Final = (
+    "ANTHROPIC_SMALL_FAST_MODEL",
+    "ANTHROPIC_DEFAULT_HAIKU_MODEL",
+    "ANTHROPIC_DEFAULT_SONNET_MODEL",
+    "ANTHROPIC_DEFAULT_OPUS_MODEL",
 )
+_RESERVED: Final = RESERVED_EVERYWHERE | {
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_AUTH_TOKEN",
+    "ANTHROPIC_BASE_URL",
+    "ANTHROPIC_CUSTOM_HEADERS",
+    "CLAUDE_CODE_OAUTH_TOKEN",
+    "CLAUDE_CODE_USE_BEDROCK",
+    "CLAUDE_CODE_USE_FOUNDRY",
+    "CLAUDE_CODE_USE_VERTEX",
+    "CLAUDE_CONFIG_DIR",
+}
 
 
 @frozen
@@ -62,30 +68,30 @@ class ClaudeCode:
     def launch(self, request: LaunchRequest) -> Launch:
         """Return the container's image, command and environment. Raises AgentConfigError."""
         config = request.config
-        provider = request.chosen_provider or Provider.ANTHROPIC
+        provider = request.chosen_provider or self.default_provider
         if provider is not Provider.ANTHROPIC and not request.endpoint:
             raise AgentConfigError(
                 "EndpointMissing",
                 f"claude-code speaks the Anthropic API: for provider {provider} set "
                 "agentConfig.modelProvider.endpoint to an endpoint that speaks it",
             )
-        if request.api_key is None and not request.gateway:
-            raise AgentConfigError(
-                "CredentialMissing", "claude-code needs kubernetes.apiKeySecretRef or the rig's credential"
-            )
+        provider_of("claude-code", self, request)
         model = ["--model", config.model] if config.model else []
         return Launch(
             image=config.image or request.default_image,
-            command=config.command or [*_COMMAND, *model, *config.args],
-            environment=[*self._environment(request), *given_environment(config)],
+            command=command_of(config, [*_COMMAND, *model]),
+            environment=[*_environment(request), *given_environment(config)],
             model=config.model,
             config_target=".claude",
         )
 
-    def _environment(self, request: LaunchRequest) -> list[Mapping[str, Any]]:
-        entries = [variable(name, value) for name, value in _ENVIRONMENT.items()]
-        entries += request.credential("ANTHROPIC_API_KEY")
-        if request.base_url:
-            # The program adds /v1 itself.
-            entries.append(variable("ANTHROPIC_BASE_URL", request.base_url))
-        return entries
+
+def _environment(request: LaunchRequest) -> list[Mapping[str, Any]]:
+    values = {**_QUIET, **(_BEHIND_GATEWAY if request.gateway else _ALONE)}
+    if request.config.model:
+        values |= dict.fromkeys(_SIDE_MODELS, request.config.model)
+    if request.base_url:
+        # The program adds /v1 itself.
+        values["ANTHROPIC_BASE_URL"] = request.base_url
+    entries = [variable(name, value) for name, value in values.items()]
+    return [*entries, request.credential("ANTHROPIC_API_KEY")]

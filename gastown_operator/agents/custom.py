@@ -10,6 +10,7 @@ from gastown_operator.agents.launch import (
     Launch,
     LaunchRequest,
     given_environment,
+    provider_of,
     variable,
 )
 from gastown_operator.api.agentconfig import Provider
@@ -42,6 +43,8 @@ class Custom:
             raise AgentConfigError(
                 "CommandMissing", 'agent "custom" needs agentConfig.command, for example ["sh", "-c", "…"]'
             )
+        if request.chosen_provider is not None and request.gateway:
+            provider_of("custom", self, request)
         return Launch(
             image=config.image or request.default_image,
             command=[*config.command, *config.args],
@@ -59,7 +62,7 @@ def _environment(request: LaunchRequest) -> list[Mapping[str, Any]]:
     if request.base_url:
         entries += [variable(name, request.base_url + path) for name in addresses]
     if request.gateway and key:
-        entries += request.credential(key)
+        entries.append(request.credential(key))
     if request.config.model:
         entries.append(variable("GASTOWN_MODEL", request.config.model))
     return entries

@@ -53,11 +53,11 @@ class LaunchRequest:
         """The provider that somebody chose; one stored by default, without an endpoint, is no choice."""
         return self.provider or (self.config.provider if self.endpoint else self.config.chosen_provider)
 
-    def credential(self, name: str) -> list[Mapping[str, Any]]:
-        """The variable `name` with what the agent shows as its key; none where there is none to show."""
-        if self.gateway:
-            return [variable(name, GATEWAY_KEY)]
-        return [from_secret(name, self.api_key)] if self.api_key is not None else []
+    def credential(self, name: str) -> Mapping[str, Any]:
+        """The variable `name` with what the agent shows as its key; programs insist on one where the server does not."""
+        if self.gateway or self.api_key is None:
+            return variable(name, GATEWAY_KEY)
+        return from_secret(name, self.api_key)
 
 
 @frozen
@@ -107,6 +107,64 @@ class Adapter(Protocol):
     def launch(self, request: LaunchRequest) -> Launch:
         """Return how to run the agent. Raises AgentConfigError."""
         ...
+
+
+#: Servers that people run themselves have no address of their own; these often ask for no key either.
+_OWN_SERVERS: Final = frozenset({Provider.LITELLM, Provider.OLLAMA})
+
+
+def provider_of(agent: str, adapter: Adapter, request: LaunchRequest) -> Provider:
+    """Return the provider that the agent is to be run with. Raises AgentConfigError where it cannot be."""
+    provider = request.chosen_provider or adapter.default_provider
+    if provider is None or provider not in adapter.providers:
+        known = ", ".join(sorted(adapter.providers))
+        raise AgentConfigError(
+            "ProviderNotSupported",
+            f"{agent} runs with the providers {known}; set agentConfig.provider to one of them",
+        )
+    if provider in _OWN_SERVERS and not request.endpoint:
+        raise AgentConfigError(
+            "EndpointMissing",
+            f"provider {provider} has no address of its own: set agentConfig.modelProvider.endpoint to the base URL of "
+            "your server",
+        )
+    if request.api_key is None and not request.gateway and provider not in _OWN_SERVERS:
+        raise AgentConfigError(
+            "CredentialMissing",
+            f"{agent} needs a key for provider {provider}: set kubernetes.apiKeySecretRef, or the rig's credential",
+        )
+    return provider
+
+
+def model_of(agent: str, config: AgentConfig) -> str:
+    """Return the model. Raises AgentConfigError where none is named, for agents that cannot choose one."""
+    if not config.model:
+        raise AgentConfigError(
+            "ModelMissing",
+            f"{agent} does not choose a model by itself: set agentConfig.model to one that the provider has",
+        )
+    return config.model
+
+
+def command_of(config: AgentConfig, own: Sequence[str]) -> list[str]:
+    """The argument vector: what the configuration says in place of `own`, then its further arguments."""
+    return [*(config.command or own), *config.args]
+
+
+#: Whom a program trusts, whom it asks instead of its target, and whose code runs under its name.
+RESERVED_EVERYWHERE: Final = frozenset(
+    {
+        *("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
+        *(
+            "NODE_EXTRA_CA_CERTS",
+            "NODE_OPTIONS",
+            "NODE_TLS_REJECT_UNAUTHORIZED",
+            "SSL_CERT_DIR",
+            "SSL_CERT_FILE",
+        ),
+        *("BASH_ENV", "ENV", "LD_LIBRARY_PATH", "LD_PRELOAD", "PATH", "SHELL"),
+    }
+)
 
 
 def variable(name: str, value: str) -> Mapping[str, Any]:
