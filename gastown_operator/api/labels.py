@@ -1,5 +1,6 @@
 """Names that the operator puts on what it creates. Label values are made label-safe; annotations hold exact values."""
 
+from collections.abc import Iterable
 from typing import Final
 
 GROUP: Final = "gastown.gastown.io"
@@ -39,3 +40,12 @@ SPENDING_FINALIZER: Final = "gastown.io/spending"
 """On Polecats of a Rig with a budget, until what they cost is counted in the Rig's status."""
 OLDER_FINALIZER_SUFFIX: Final = "-cleanup"
 """The older operator's finalizers are `gastown.io/*-cleanup`; they are removed from what it left behind."""
+
+
+def older_finalizers(finalizers: Iterable[str]) -> tuple[str, ...]:
+    """The finalizers among these that the older operator set."""
+    return tuple(
+        name
+        for name in finalizers
+        if name.startswith("gastown.io/") and name.endswith(OLDER_FINALIZER_SUFFIX)
+    )

@@ -180,6 +180,7 @@ class Attempt:
     """One run of the agent that has ended."""
 
     pod_uid: ShortText = field(metadata=doc("UID of the Pod."))
+    number: Count = field(default=0, metadata=doc("Number of the attempt, from 1 over all rounds."))
     outcome: OutcomeClass = field(metadata=doc("How it ended.", name="class"))
     reason: ShortText = field(default="", metadata=doc("The cause, as one word."))
     started_at: datetime | None = field(default=None, metadata=doc("When the agent started."))
@@ -224,6 +225,9 @@ class PolecatStatus:
     )
     attempt: Count | None = field(
         default=None, metadata=doc("Number of the latest Pod, from 1 over all rounds.")
+    )
+    first_attempt: Count | None = field(
+        default=None, metadata=doc("Number of the attempt with which a person last asked for the work.")
     )
     retries: Count | None = field(
         default=None,

@@ -7,6 +7,9 @@ from attrs import frozen
 #: A user that no image of a distribution uses; the workload image has a passwd entry for it, which ssh needs.
 WORKLOAD_USER: Final = 10001
 
+#: MiB; a history of that size comes in some seconds from a server near by.
+DEFAULT_FULL_CLONE_LIMIT: Final = 256
+
 
 @frozen(kw_only=True)
 class Egress:
@@ -39,6 +42,8 @@ class OperatorSettings:
             or ordinary containers.
         run_as_user: user and group id of every container; None leaves them to the platform (OpenShift).
         start_timeout: seconds after which a pod whose containers cannot start is deleted, which frees its slot.
+        model_prices: prices of models that are added to the known ones, as JSON (`agents.prices.parse_overrides`).
+        full_clone_limit: MiB of history above which a clone is shallow; 0 for never.
         egress: proxies and authorities for git and the model's API.
     """
 
@@ -47,4 +52,6 @@ class OperatorSettings:
     native_sidecars: bool = True
     run_as_user: int | None = WORKLOAD_USER
     start_timeout: float = 300.0
+    model_prices: str = ""
+    full_clone_limit: int = DEFAULT_FULL_CLONE_LIMIT
     egress: Egress = Egress()

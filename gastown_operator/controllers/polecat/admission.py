@@ -14,12 +14,21 @@ from typing import Any, Final
 from attrs import define, evolve, field, frozen
 
 from gastown_operator.api import labels
-from gastown_operator.api.common import ConditionStatus
+from gastown_operator.api.common import Budget, ConditionStatus
 from gastown_operator.api.conditions import get_condition
 from gastown_operator.api.core import Pod
-from gastown_operator.api.polecat import DesiredState, Polecat, PolecatPhase
+from gastown_operator.api.polecat import DesiredState, Polecat, PolecatPhase, PolecatStatus
 from gastown_operator.api.rig import Rig
 from gastown_operator.controllers.polecat.backoff import backoff_left
+from gastown_operator.controllers.polecat.budget import (
+    NOTHING,
+    Grant,
+    Spending,
+    grant,
+    is_limited,
+    spent_today,
+)
+from gastown_operator.controllers.polecat.dependencies import missing
 from gastown_operator.controllers.polecat.status import QUEUED
 from gastown_operator.runtime.clock import Clock
 from gastown_operator.runtime.objects import ObjectKey
@@ -33,6 +42,9 @@ ACTIVE_PODS_BY_RIG: Final = "active-rig"
 #: A creation whose answer was lost and that never happened must not hold its slot for ever; as long as controllers of
 #: Kubernetes wait for what they expect (pkg/controller/controller_utils.go, ExpectationsTimeout).
 DOUBT_SECONDS: Final = 300.0
+#: After so long in the queue a polecat goes before every priority, so that none starves.
+AGING_SECONDS: Final = 3600.0
+_ABOVE_EVERY_PRIORITY: Final = 1001  # spec.priority is at most 1000
 _NO_TIME: Final = datetime.max.replace(tzinfo=UTC)
 
 
@@ -40,7 +52,9 @@ class Wait(StrEnum):
     """Why a polecat waits; reasons of its `Queued` condition."""
 
     BEAD_IN_USE = "BeadInUse"
+    DEPENDENCY = "DependencyPending"
     RIG_AT_CAPACITY = "RigAtCapacity"
+    RIG_BUDGET = "RigBudgetUsedUp"
     QUOTA_EXCEEDED = "QuotaExceeded"
     POD_NAME_IN_USE = "PodNameInUse"
 
@@ -95,15 +109,24 @@ def _cannot_start(polecat: Polecat) -> bool:
     )
 
 
-def rank(polecat: Polecat) -> tuple[int, datetime, str, str]:
-    """Position in the queue: priority first, then age; the name settles what is left."""
+def rank(polecat: Polecat, now: datetime) -> tuple[int, datetime, str, str]:
+    """Position in the queue: those that have waited too long, then by priority, then by age; the name settles what is left."""
     metadata = polecat.metadata
+    starves = polecat.status.enqueued_at is not None and until_it_starves(polecat.status, now) is None
     return (
-        -polecat.spec.priority,
+        -_ABOVE_EVERY_PRIORITY if starves else -polecat.spec.priority,
         metadata.creation_timestamp or _NO_TIME,
         metadata.namespace,
         metadata.name,
     )
+
+
+def until_it_starves(status: PolecatStatus, now: datetime) -> float | None:
+    """Seconds until one that waits goes before every priority; None where it does, or does not wait for a slot."""
+    if status.enqueued_at is None:
+        return None
+    left = AGING_SECONDS - (now - status.enqueued_at).total_seconds()
+    return left if left > 0 else None
 
 
 def age(polecat: Polecat) -> tuple[datetime, str]:
@@ -131,6 +154,7 @@ class _Assumed:
 
     pod: ObjectKey
     rig: str
+    reserved: Spending = NOTHING
     version: int | None = None
     expires: float | None = None
 
@@ -146,6 +170,9 @@ class Admission:
 
     def verdict(self, polecat: Polecat, rig: Rig) -> Verdict:
         """Whether `polecat`, a candidate without a pod, may have one now."""
+        lacking = missing(self.polecats, polecat)
+        if lacking:
+            return Verdict(Wait.DEPENDENCY, f"waiting for what it depends on: {lacking}")
         holder = self.bead_holder(polecat)
         if holder is not None:
             text = f'Polecat "{holder.metadata.name}" has bead "{polecat.spec.bead_id}"; this one starts when that one ends or is deleted'
@@ -156,6 +183,25 @@ class Admission:
             text = f'Rig "{rig.metadata.name}" runs at most {maximum} polecats at once (spec.settings.maxPolecats); waiting for a free slot'
             return Verdict(Wait.RIG_AT_CAPACITY, text)
         return Verdict()
+
+    def grant(self, polecat: Polecat, rig: Rig) -> Grant:
+        """What its next attempt may cost; ask only for one that may have a slot."""
+        if not is_limited(polecat, rig):
+            return Grant()
+        name = rig.metadata.name
+        free = rig.spec.settings.max_polecats - self.active(name, besides=polecat)
+        return grant(polecat, rig, self._spent_today(rig), max(1, free))
+
+    def _spent_today(self, rig: Rig) -> Spending:
+        if rig.spec.budget == Budget():
+            return NOTHING
+        name = rig.metadata.name
+        unseen = (self._assumed[uid].reserved for uid in self._unseen(name))
+        of_rig = (
+            (polecat, self.pods.by_index(PODS_BY_OWNER, polecat.metadata.uid))
+            for polecat in self.polecats.by_index(POLECATS_BY_RIG, name)
+        )
+        return sum(unseen, spent_today(rig, of_rig, self.clock.now().astimezone(UTC).date()))
 
     def bead_holder(self, polecat: Polecat) -> Polecat | None:
         """The polecat that comes before this one on the same bead, if there is one."""
@@ -171,9 +217,9 @@ class Admission:
         own = besides.metadata.uid if besides is not None else ""
         return len(self.pods.by_index(ACTIVE_PODS_BY_RIG, rig)) + len(self._unseen(rig) - {own})
 
-    def assume(self, polecat: Polecat, pod: ObjectKey) -> None:
-        """Count a pod that is about to be created. Call it before the first await after the verdict."""
-        self._assumed[polecat.metadata.uid] = _Assumed(pod, polecat.spec.rig)
+    def assume(self, polecat: Polecat, pod: ObjectKey, reserved: Spending = NOTHING) -> None:
+        """Count a pod that is about to be created, and what it may cost. Call it before the first await after the verdict."""
+        self._assumed[polecat.metadata.uid] = _Assumed(pod, polecat.spec.rig, reserved)
 
     def created(self, polecat: Polecat, version: int) -> None:
         """Count its pod until the cache has come as far as its creation."""
@@ -192,6 +238,7 @@ class Admission:
         return (
             is_candidate(polecat)
             and not _cannot_start(polecat)
+            and not missing(self.polecats, polecat)
             and backoff_left(polecat, self.clock.now()) <= 0
         )
 
@@ -201,14 +248,17 @@ class Admission:
         if free <= 0:
             return []
         waiting = [other for other in self._candidates(rig) if self.bead_holder(other) is None]
-        return [polecat.metadata.key for polecat in sorted(waiting, key=rank)[:free]]
+        now = self.clock.now()
+        first = sorted(waiting, key=lambda polecat: rank(polecat, now))[:free]
+        return [polecat.metadata.key for polecat in first]
 
     def _before(self, polecat: Polecat, enough: int) -> int:
         """How many candidates rank before this one, counted up to `enough`."""
-        own = rank(polecat)
+        now = self.clock.now()
+        own = rank(polecat, now)
         count = 0
         for other in self._candidates(polecat.spec.rig):
-            if rank(other) < own and self.bead_holder(other) is None:
+            if rank(other, now) < own and self.bead_holder(other) is None:
                 count += 1
                 if count >= enough:
                     break

@@ -5,7 +5,8 @@ from typing import Final
 
 from attrs import evolve
 
-from gastown_operator.api.common import OutcomeClass
+from gastown_operator.api import labels
+from gastown_operator.api.common import OutcomeClass, Retry
 from gastown_operator.api.core import Pod
 from gastown_operator.api.polecat import (
     MAX_ATTEMPTS_KEPT,
@@ -15,34 +16,37 @@ from gastown_operator.api.polecat import (
     PolecatPhase,
     PolecatStatus,
 )
-from gastown_operator.controllers.polecat.backoff import backoff, infrastructure_failures
-from gastown_operator.controllers.polecat.decision import Decision, changed_since, next_round, whole_seconds
+from gastown_operator.api.rig import Rig
+from gastown_operator.controllers.polecat.backoff import backoff, infrastructure_failures, retry_backoff
+from gastown_operator.controllers.polecat.budget import added, charge, reservation
+from gastown_operator.controllers.polecat.containers import AGENT
+from gastown_operator.controllers.polecat.decision import (
+    Decision,
+    another_round,
+    changed_since,
+    next_round,
+    whole_seconds,
+)
 from gastown_operator.controllers.polecat.outcome import Conclusion
-from gastown_operator.controllers.polecat.pod import AGENT
 from gastown_operator.controllers.polecat.status import State, set_pushed
 
 MAXIMUM_INFRASTRUCTURE_ATTEMPTS: Final = 10
+DEFAULT_ATTEMPTS: Final = 3
 #: From so many in a row on it looks like a mistake in the rig (a mistyped host) rather than an accident.
 PERSISTENT_FAILURES: Final = 3
 
 
-def conclude(polecat: Polecat, pod: Pod | None, conclusion: Conclusion, now: datetime) -> Decision:
+def conclude(
+    polecat: Polecat, rig: Rig | None, pod: Pod | None, conclusion: Conclusion, now: datetime
+) -> Decision:
     """Record how the attempt ended, once, and decide what follows from it."""
     status = _with_attempt(polecat, pod, conclusion, now)
-    if (
-        polecat.spec.desired_state is DesiredState.TERMINATED
-        and conclusion.outcome is not OutcomeClass.SUCCEEDED
-    ):
-        state = State(
-            phase=PolecatPhase.TERMINATED,
-            reason="Terminated",
-            message=f"stopped by spec.desiredState; {conclusion.message}",
-            ready=True,
-            event="Normal",
-        )
-        return Decision(state, evolve(status, finished_at=whole_seconds(now)))
     if conclusion.outcome is OutcomeClass.SUCCEEDED:
         return _done(status, conclusion.reason, conclusion.message, now)
+    if polecat.spec.desired_state is DesiredState.TERMINATED:
+        return _terminated(status, conclusion, now)
+    if polecat.spec.desired_state is DesiredState.IDLE and conclusion.outcome is OutcomeClass.INFRASTRUCTURE:
+        return _paused(status, conclusion)
     if conclusion.outcome is OutcomeClass.NO_CHANGES and polecat.spec.allow_no_changes:
         return _done(
             status, conclusion.reason, "the agent changed nothing, which spec.allowNoChanges permits", now
@@ -51,19 +55,77 @@ def conclude(polecat: Polecat, pod: Pod | None, conclusion: Conclusion, now: dat
         return _again(polecat, status, conclusion, now)
     if conclusion.outcome is OutcomeClass.CONFIG_ERROR and changed_since(polecat):
         return next_round(evolve(polecat, status=status))
+    if retries_left(polecat, rig, conclusion.outcome):
+        return _retry(status, conclusion)
     return _stuck(status, conclusion.reason, conclusion.message, now)
+
+
+def retries_left(polecat: Polecat, rig: Rig | None, outcome: OutcomeClass) -> int:
+    """How often `retry`, the polecat's with its rig's defaults, lets it try again after such an outcome."""
+    own = polecat.spec.retry
+    default = rig.spec.defaults.retry if rig is not None else Retry()
+    classes = own.classes or default.classes
+    attempts = own.max_attempts or default.max_attempts or DEFAULT_ATTEMPTS
+    if outcome.value not in {chosen.value for chosen in classes}:
+        return 0
+    return max(0, attempts - 1 - (polecat.status.retries or 0))
+
+
+def _terminated(status: PolecatStatus, conclusion: Conclusion, now: datetime) -> Decision:
+    state = State(
+        phase=PolecatPhase.TERMINATED,
+        reason="Terminated",
+        message=f"stopped by spec.desiredState; {conclusion.message}",
+        ready=True,
+        event="Normal",
+    )
+    return Decision(state, evolve(status, finished_at=whole_seconds(now)))
+
+
+def _paused(status: PolecatStatus, conclusion: Conclusion) -> Decision:
+    """The user stopped it for now: the next attempt, when it is wanted, starts from what is saved."""
+    state = State(
+        phase=PolecatPhase.IDLE,
+        reason="Idle",
+        message=f"stopped by spec.desiredState; {conclusion.message}; set it to Working to go on",
+        ready=True,
+        event="Normal",
+    )
+    number = (status.attempt or 1) + 1
+    # From here on it is a new request: what ended the attempt is no failure to count.
+    return Decision(state, evolve(status, attempt=number, first_attempt=number, enqueued_at=None))
+
+
+def _retry(status: PolecatStatus, conclusion: Conclusion) -> Decision:
+    """`spec.retry` asks for another attempt, from what is saved, after a delay."""
+    retries = (status.retries or 0) + 1
+    state = State(
+        phase=PolecatPhase.IDLE,
+        reason=conclusion.reason,
+        message=f"{conclusion.message}; spec.retry has it try again, from what is saved, after a delay",
+        progressing=True,
+        queued=True,
+        event="Warning",
+    )
+    return Decision(
+        state, evolve(another_round(status), retries=retries), requeue_after=retry_backoff(retries)
+    )
 
 
 def _with_attempt(polecat: Polecat, pod: Pod | None, conclusion: Conclusion, now: datetime) -> PolecatStatus:
     status = polecat.status
     agent = pod.container(AGENT) if pod is not None else None
     ended = agent.terminated if agent is not None else None
+    reserved = (reservation(pod) if pod is not None else None) or status.reserved
+    usage = charge(conclusion.gateway, reserved)
     attempt = Attempt(
         pod_uid=pod.metadata.uid if pod is not None else "",
+        number=status.attempt or 1,
         outcome=conclusion.outcome,
         reason=conclusion.reason,
         started_at=ended.started_at if ended is not None else None,
         finished_at=_end(pod) or whole_seconds(now),
+        usage=usage,
     )
     status = evolve(
         status,
@@ -72,6 +134,8 @@ def _with_attempt(polecat: Polecat, pod: Pod | None, conclusion: Conclusion, now
         attempts=(*status.attempts, attempt)[-MAX_ATTEMPTS_KEPT:],
         pod_name=pod.metadata.name if pod is not None else status.pod_name,
         pod_active=False,
+        reserved=None,
+        usage=added(status.usage, usage),
         started_at=status.started_at or attempt.started_at,
     )
     return _with_proof(polecat, status, conclusion, now)
@@ -124,7 +188,7 @@ def _done(status: PolecatStatus, reason: str, message: str, now: datetime) -> De
 
 
 def _stuck(status: PolecatStatus, reason: str, message: str, now: datetime) -> Decision:
-    text = f"{message}. To try again, from where it ended: set spec.desiredState to Idle and back to Working"
+    text = f"{message}. To try again, from where it ended: change the Polecat, or set its annotation {labels.RETRY} to a new value"
     state = State(phase=PolecatPhase.STUCK, reason=reason, message=text, degraded=True, event="Warning")
     return Decision(state, evolve(status, finished_at=whole_seconds(now)))
 

@@ -1,13 +1,17 @@
 """One decision about a polecat, and what the stored status has told already."""
 
 from datetime import datetime
+from typing import Final
 
 from attrs import evolve, frozen
 
+from gastown_operator.api import labels
 from gastown_operator.api.conditions import get_condition, is_true
 from gastown_operator.api.polecat import Polecat, PolecatPhase, PolecatStatus
 from gastown_operator.controllers.polecat.status import DEGRADED, READY, State
 from gastown_operator.runtime.plan import Action
+
+_LONGEST_RETRY_VALUE: Final = 128
 
 
 @frozen
@@ -26,23 +30,46 @@ def changed_since(polecat: Polecat) -> bool:
     return ready is not None and (ready.observed_generation or 0) < polecat.metadata.generation
 
 
+def retry_value(polecat: Polecat) -> str:
+    """The value of the annotation that asks for another round, as far as the status can hold it."""
+    return polecat.metadata.annotations.get(labels.RETRY, "")[:_LONGEST_RETRY_VALUE]
+
+
+def retry_asked(polecat: Polecat) -> bool:
+    """Whether the annotation asks for another round, and that was not acted upon yet."""
+    return retry_value(polecat) not in ("", polecat.status.handled_retry)
+
+
 def next_round(polecat: Polecat) -> Decision:
-    """The user changed something about a polecat that was stuck: try again, from where the last round ended."""
-    status = polecat.status
+    """A person wants it to be tried again: from where the last round ended, and with all its retries."""
     state = State(
         phase=PolecatPhase.IDLE,
         reason="Retrying",
-        message="the Polecat was changed; trying again",
+        message=f"annotation {labels.RETRY} asks for another round"
+        if retry_asked(polecat)
+        else "the Polecat was changed; trying again",
         progressing=True,
     )
-    fresh = evolve(
+    fresh = another_round(polecat.status)
+    asked_anew = evolve(
+        fresh,
+        first_attempt=fresh.attempt,
+        retries=None,
+        handled_retry=retry_value(polecat) or fresh.handled_retry,
+    )
+    return Decision(state, asked_anew)
+
+
+def another_round(status: PolecatStatus) -> PolecatStatus:
+    """The status from which the next round starts."""
+    return evolve(
         status,
         round=(status.round or 1) + 1,
         attempt=(status.attempt or 1) + 1,
         finished_at=None,
         started_at=None,
+        enqueued_at=None,
     )
-    return Decision(state, fresh)
 
 
 def recorded(polecat: Polecat) -> State:

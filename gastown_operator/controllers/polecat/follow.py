@@ -10,9 +10,10 @@ from gastown_operator.api.common import OutcomeClass
 from gastown_operator.api.core import POD, Pod, PodPhase
 from gastown_operator.api.polecat import Polecat, PolecatPhase, PolecatStatus
 from gastown_operator.controllers.polecat import outcome
+from gastown_operator.controllers.polecat.budget import reservation
+from gastown_operator.controllers.polecat.containers import AGENT, KEEPER
 from gastown_operator.controllers.polecat.decision import Decision, changed_since, recorded
 from gastown_operator.controllers.polecat.outcome import Conclusion
-from gastown_operator.controllers.polecat.pod import AGENT
 from gastown_operator.controllers.polecat.status import State
 from gastown_operator.controllers.settings import OperatorSettings
 from gastown_operator.runtime.plan import Action, Delete
@@ -20,11 +21,11 @@ from gastown_operator.runtime.plan import Action, Delete
 
 def follow(polecat: Polecat, pod: Pod, settings: OperatorSettings, now: datetime) -> Decision:
     """Its pod is there and has not ended."""
-    status = _with_pod(polecat, pod)
+    status = with_pod(polecat, pod)
     if pod.metadata.deletion_timestamp is not None and status.phase is not PolecatPhase.STUCK:
         return _ending(status)
     if pod.phase is PodPhase.RUNNING:
-        return _working(pod, status)
+        return _inactive(pod, status) if is_inactive(pod, now) else _working(pod, status)
     if _told_that_it_cannot_start(polecat) and changed_since(polecat):
         return Decision(None, status, deletion(pod))  # the change is for the next round's pod
     problem = _start_problem(polecat, pod)
@@ -33,7 +34,7 @@ def follow(polecat: Polecat, pod: Pod, settings: OperatorSettings, now: datetime
     return _starting(pod, status)
 
 
-def _with_pod(polecat: Polecat, pod: Pod) -> PolecatStatus:
+def with_pod(polecat: Polecat, pod: Pod) -> PolecatStatus:
     """What the pod of the attempt says about it."""
     noted = pod.metadata.annotations
     agent = noted.get(labels.AGENT)
@@ -47,7 +48,40 @@ def _with_pod(polecat: Polecat, pod: Pod) -> PolecatStatus:
         agent_model=noted.get(labels.MODEL, ""),
         round=polecat.status.round or 1,
         attempt=polecat.status.attempt or 1,
+        first_attempt=polecat.status.first_attempt or polecat.status.attempt or 1,
+        handled_retry=noted.get(labels.RETRY, polecat.status.handled_retry),
+        reserved=reservation(pod),
     )
+
+
+def is_inactive(pod: Pod, now: datetime) -> bool:
+    """Whether the kubelet has found the agent doing nothing: its keeper is not ready, and had the time to become so."""
+    keeper, agent = pod.container(KEEPER), pod.container(AGENT)
+    started = agent.running.started_at if agent is not None and agent.running is not None else None
+    if keeper is None or keeper.ready or keeper.running is None or started is None:
+        return False
+    return (now - started).total_seconds() >= _stall_threshold(pod)
+
+
+def _stall_threshold(pod: Pod) -> float:
+    try:
+        return float(pod.metadata.annotations.get(labels.STALL_THRESHOLD, "inf"))
+    except ValueError:
+        return float("inf")
+
+
+def _inactive(pod: Pod, status: PolecatStatus) -> Decision:
+    name, namespace = pod.metadata.name, pod.metadata.namespace
+    state = State(
+        phase=PolecatPhase.WORKING,
+        reason="Inactive",
+        message=f"the agent in pod {name} has done nothing for {_stall_threshold(pod):.0f} s: no output, no change, no CPU time, no "
+        f"traffic with its model; see kubectl -n {namespace} logs {name} -c {AGENT}, or set spec.maxIdleSeconds to end such a run",
+        available=True,
+        progressing=True,
+        event="Warning",
+    )
+    return Decision(state, status)
 
 
 def _ending(status: PolecatStatus) -> Decision:

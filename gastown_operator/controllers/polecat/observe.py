@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from attrs import frozen
+from attrs import field, frozen
 
 from gastown_operator.api.core import Pod
 from gastown_operator.api.polecat import Polecat
@@ -16,9 +16,19 @@ from gastown_operator.controllers.polecat.admission import (
     Admission,
     Verdict,
     active_pods_by_rig,
+    is_candidate,
     pods_by_owner,
     polecats_by_bead,
     polecats_by_rig,
+)
+from gastown_operator.controllers.polecat.budget import Grant
+from gastown_operator.controllers.polecat.dependencies import (
+    POLECATS_BY_DEPENDENCY,
+    Base,
+    bases,
+    cycle,
+    is_needed,
+    polecats_by_dependency,
 )
 from gastown_operator.controllers.polecat.pod import pod_name
 from gastown_operator.controllers.polecat.recovery import (
@@ -33,6 +43,7 @@ from gastown_operator.runtime.store import IndexFunction, Store
 POLECAT_INDEXES: Final[Mapping[str, IndexFunction[Polecat]]] = {
     POLECATS_BY_RIG: polecats_by_rig,
     POLECATS_BY_BEAD: polecats_by_bead,
+    POLECATS_BY_DEPENDENCY: polecats_by_dependency,
     POLECATS_BY_RECOVERY_KEY: polecats_by_recovery_key,
 }
 POD_INDEXES: Final[Mapping[str, IndexFunction[Pod]]] = {
@@ -52,6 +63,10 @@ class Observed:
         other_pods: pods of earlier attempts.
         name_taken_by: another polecat's pod under the name that the current attempt's needs.
         verdict: whether it may start, if it has no pod.
+        grant: what its next attempt may cost, if it may start.
+        bases: work of its dependencies that is not merged.
+        cycle: names of the polecats that wait for each other in a circle with this one.
+        needed: whether a polecat that has not started depends on this one.
         key_holder: another polecat that keeps it from the recovery key of its annotation.
         refusal: what the API server said to the pod when it was last tried, in this very reconcile.
     """
@@ -62,6 +77,10 @@ class Observed:
     other_pods: tuple[Pod, ...]
     name_taken_by: Pod | None
     verdict: Verdict
+    grant: Grant = field(default=Grant())
+    bases: tuple[Base, ...] = ()
+    cycle: tuple[str, ...] = ()
+    needed: bool = False
     key_holder: Polecat | None = None
     refusal: Refusal | None = None
 
@@ -74,12 +93,19 @@ def observe(polecat: Polecat, rigs: Store[Rig], admission: Admission) -> Observe
     owned = admission.pods.by_index(PODS_BY_OWNER, metadata.uid)
     pod = next((pod for pod in owned if pod.metadata.name == name), None)
     named = admission.pods.get(ObjectKey(metadata.namespace, name)) if pod is None else None
+    wants = pod is None and rig is not None and is_candidate(polecat)
+    verdict = admission.verdict(polecat, rig) if wants and rig is not None else Verdict()
+    starts = wants and verdict.wait is None
     return Observed(
         polecat=polecat,
         rig=rig,
         pod=pod,
         other_pods=tuple(other for other in owned if other is not pod),
         name_taken_by=named,
-        verdict=admission.verdict(polecat, rig) if pod is None and rig is not None else Verdict(),
+        verdict=verdict,
+        grant=admission.grant(polecat, rig) if starts and rig is not None else Grant(),
+        bases=bases(admission.polecats, polecat) if starts else (),
+        cycle=cycle(admission.polecats, polecat),
+        needed=polecat.status.finished_at is not None and is_needed(admission.polecats, polecat),
         key_holder=key_holder(admission.polecats, polecat),
     )

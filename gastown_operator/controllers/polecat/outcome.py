@@ -1,15 +1,19 @@
 """What came of an attempt, read off its pod: phase, exit codes and termination messages together (DESIGN §6)."""
 
+from collections.abc import Mapping
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from gastown_operator.api.common import OutcomeClass
 from gastown_operator.api.core import ContainerStatus, Pod, Terminated
-from gastown_operator.controllers.polecat.pod import AGENT, CLONE, KEEPER
+from gastown_operator.controllers.polecat.containers import AGENT, CLONE, GATEWAY, KEEPER
+from gastown_operator.gateway.message import GatewayRecord, ModelOutcome
+from gastown_operator.gateway.message import decode as decode_record
 from gastown_operator.workload.message import Outcome, TerminationMessage, decode
 
 _OOM_KILLED: Final = "OOMKilled"
+_EXIT_CODE: Final = "AgentExitCode"
 _COMMAND_NOT_FOUND: Final = 127  # POSIX shells
 _COMMAND_NOT_EXECUTABLE: Final = 126
 _FAILED_START: Final = ("StartError", "ContainerCannotRun", "CreateContainerError")
@@ -33,6 +37,21 @@ CANNOT_START: Final = frozenset(
 )
 
 
+#: What the keeper knows better than the agent's exit code: it has read the gateway's record and the program's own result.
+_KEEPER_KNOWS: Final = frozenset(
+    {Outcome.AUTH_ERROR, Outcome.BUDGET_EXCEEDED, Outcome.STALLED, Outcome.RESOURCE_EXCEEDED}
+)
+#: What the gateway's record says where the keeper could not say anything any more.
+_MODEL_CLASSES: Final[Mapping[ModelOutcome, tuple[OutcomeClass, str]]] = {
+    ModelOutcome.AUTH: (OutcomeClass.AUTH_ERROR, "InvalidCredential"),
+    ModelOutcome.BUDGET: (OutcomeClass.BUDGET_EXCEEDED, "BudgetExceeded"),
+    ModelOutcome.RATE_LIMITED: (OutcomeClass.AGENT_ERROR, "RateLimited"),
+    ModelOutcome.UNAVAILABLE: (OutcomeClass.AGENT_ERROR, "ModelUnavailable"),
+    ModelOutcome.REFUSED: (OutcomeClass.AGENT_ERROR, "ModelRefused"),
+    ModelOutcome.CONFIG: (OutcomeClass.CONFIG_ERROR, "ModelConfiguration"),
+}
+
+
 @frozen
 class Conclusion:
     """How an attempt ended.
@@ -42,16 +61,24 @@ class Conclusion:
         reason: CamelCase, for the condition.
         message: what happened and what to do, for a person.
         proof: the keeper's message where it shows the pushed commit, or what of the work is where.
+        gateway: what the gateway measured; None where there was none, or it left no word.
     """
 
     outcome: OutcomeClass
     reason: str
     message: str
     proof: TerminationMessage | None = None
+    gateway: GatewayRecord | None = None
 
 
 def judge(pod: Pod) -> Conclusion:
     """Judge a pod that is terminal. An exit code proves nothing by itself: success needs the keeper's proof."""
+    gateway = _terminated(pod.container(GATEWAY))
+    record = decode_record(gateway.message) if gateway is not None else None
+    return evolve(_judge(pod, record), gateway=record)
+
+
+def _judge(pod: Pod, record: GatewayRecord | None) -> Conclusion:
     clone = _terminated(pod.container(CLONE))
     if clone is not None and clone.exit_code != 0:
         return _clone_failed(clone)
@@ -65,7 +92,7 @@ def judge(pod: Pod) -> Conclusion:
     if agent.exit_code == 0:
         # Whatever the pod's phase: a keeper that is an ordinary container and was killed makes it Failed.
         return _agent_succeeded(word)
-    return _agent_failed(pod, agent, word)
+    return _agent_failed(pod, agent, word, record)
 
 
 def clone_failed(pod: Pod) -> bool:
@@ -106,14 +133,16 @@ def _agent_succeeded(word: TerminationMessage | None) -> Conclusion:
     if word.outcome is Outcome.SUCCEEDED and not (word.pushed and word.head and word.commits > 0):
         text = "the keeper reports success without a pushed commit"
         return Conclusion(OutcomeClass.INFRASTRUCTURE, "ProofMissing", text, word)
-    if word.outcome in (Outcome.AGENT_ERROR, Outcome.INTERRUPTED, Outcome.DEADLINE_EXCEEDED):
+    if word.outcome is Outcome.INTERRUPTED:
         # The agent's container says 0 and its report says otherwise: the report is the agent's to write, the 0 is not proof.
         text = f"the agent's exit status is 0, but the keeper saw: {word.message}"
         return Conclusion(OutcomeClass.INFRASTRUCTURE, word.reason, text, word)
     return Conclusion(_class_of(word.outcome), word.reason, word.message, word)
 
 
-def _agent_failed(pod: Pod, agent: Terminated, word: TerminationMessage | None) -> Conclusion:
+def _agent_failed(
+    pod: Pod, agent: Terminated, word: TerminationMessage | None, record: GatewayRecord | None
+) -> Conclusion:
     kept = _kept(word)
     if agent.reason == _OOM_KILLED:
         text = f"the agent's container ran out of memory{kept}; raise spec.kubernetes.resources.limits.memory"
@@ -127,14 +156,21 @@ def _agent_failed(pod: Pod, agent: Terminated, word: TerminationMessage | None) 
         return Conclusion(OutcomeClass.DEADLINE_EXCEEDED, "DeadlineExceeded", text, word)
     if _disrupted(pod) or (word is not None and word.outcome is Outcome.INTERRUPTED):
         return Conclusion(OutcomeClass.INFRASTRUCTURE, _disruption(pod), f"{_of_pod(pod)}{kept}", word)
+    if word is not None and word.outcome in _KEEPER_KNOWS:
+        return Conclusion(_class_of(word.outcome), word.reason, f"{word.message}{kept}", word)
+    if word is None and record is not None and record.outcome in _MODEL_CLASSES:
+        outcome, reason = _MODEL_CLASSES[record.outcome]
+        return Conclusion(outcome, reason, f"the model's provider ended the work: {record.message}")
     if word is not None and word.outcome is Outcome.CONFIG_ERROR:
         text = f"the agent ended with exit status {agent.exit_code}, and {word.message}"
         return Conclusion(OutcomeClass.AGENT_ERROR, word.reason, text, word)
+    if word is not None and word.outcome is Outcome.AGENT_ERROR and word.reason != _EXIT_CODE:
+        return Conclusion(OutcomeClass.AGENT_ERROR, word.reason, f"{word.message}{kept}", word)
     text = (
         f"the agent ended with exit status {agent.exit_code}{kept}; "
         f"its log: kubectl -n {pod.metadata.namespace} logs {pod.metadata.name} -c {AGENT}"
     )
-    return Conclusion(OutcomeClass.AGENT_ERROR, "AgentExitCode", text, word)
+    return Conclusion(OutcomeClass.AGENT_ERROR, _EXIT_CODE, text, word)
 
 
 def _agent_unknown(pod: Pod, word: TerminationMessage | None) -> Conclusion:

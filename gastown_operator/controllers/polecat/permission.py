@@ -3,7 +3,6 @@
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
-from gastown_operator.api.common import Budget, Retry
 from gastown_operator.api.podspec import HostKeyChecking
 from gastown_operator.api.polecat import ExecutionMode, GatewayMode, Polecat
 from gastown_operator.api.rig import PolicyItem, Rig, TownMode
@@ -27,7 +26,6 @@ class RefusedError(Exception):
 def check_permissions(polecat: Polecat, rig: Rig) -> None:
     """Raise RefusedError for a polecat that its rig does not take as it is specified."""
     _check_specifications(polecat, rig)
-    _check_supported(polecat, rig)
     _check_execution_mode(polecat, rig)
     _check_namespace(polecat, rig)
     _check_policy(polecat, rig)
@@ -64,31 +62,6 @@ def _check_specifications(polecat: Polecat, rig: Rig) -> None:
         raise RefusedError(problem.reason, problem.message)
     for problem in rig_problems(rig):
         raise RefusedError(problem.reason, f'Rig "{rig.metadata.name}": {problem.message}')
-
-
-def _check_supported(polecat: Polecat, rig: Rig) -> None:
-    """What this version cannot keep is refused, not ignored: somebody relies on it."""
-    spec = polecat.spec
-    asked = {
-        "spec.budget": spec.budget != Budget()
-        or rig.spec.defaults.budget != Budget()
-        or rig.spec.budget != Budget(),
-        "spec.dependsOn": bool(spec.depends_on),
-        "spec.setupCommand": bool(spec.setup_command),
-        "spec.retry": spec.retry != Retry() or rig.spec.defaults.retry != Retry(),
-        "spec.gateway: Enabled": spec.gateway is GatewayMode.ENABLED,
-        "spec.kubernetes.claudeCredsSecretRef": spec.kubernetes.claude_creds_secret_ref is not None,
-        "agentConfig.configMapRef": any(
-            reference is not None and reference.name
-            for reference in (spec.agent_config.config_map_ref, rig.spec.defaults.agent_config.config_map_ref)
-        ),
-    }
-    for field, wanted in asked.items():
-        if wanted:
-            raise RefusedError(
-                "NotSupported",
-                f"{field} (of the Polecat, or as its rig's default) is not supported by this version; remove it",
-            )
 
 
 def _check_execution_mode(polecat: Polecat, rig: Rig) -> None:

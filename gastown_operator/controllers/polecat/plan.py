@@ -9,27 +9,33 @@ from typing import Final
 from attrs import evolve
 
 from gastown_operator.api import labels
-from gastown_operator.api.core import POD
-from gastown_operator.api.polecat import DesiredState, Polecat, PolecatPhase
-from gastown_operator.controllers.polecat.admission import Wait
+from gastown_operator.api.common import Budget
+from gastown_operator.api.core import POD, Pod
+from gastown_operator.api.labels import SPENDING_FINALIZER
+from gastown_operator.api.polecat import POLECAT, DesiredState, Polecat, PolecatPhase
+from gastown_operator.api.rig import Rig
+from gastown_operator.controllers.polecat.admission import Wait, until_it_starves
 from gastown_operator.controllers.polecat.backoff import backoff_left
+from gastown_operator.controllers.polecat.budget import seconds_until_tomorrow
 from gastown_operator.controllers.polecat.conclude import conclude
-from gastown_operator.controllers.polecat.decision import (
-    Decision,
-    changed_since,
-    next_round,
-    recorded,
-    whole_seconds,
+from gastown_operator.controllers.polecat.decision import Decision, whole_seconds
+from gastown_operator.controllers.polecat.ended import ended, leave
+from gastown_operator.controllers.polecat.follow import (
+    deletion,
+    follow,
+    of_ended_pod,
+    of_vanished_pod,
+    with_pod,
 )
-from gastown_operator.controllers.polecat.follow import deletion, follow, of_ended_pod, of_vanished_pod
 from gastown_operator.controllers.polecat.observe import Observed
 from gastown_operator.controllers.polecat.permission import RefusedError
-from gastown_operator.controllers.polecat.pod import build_pod
+from gastown_operator.controllers.polecat.pod import Start, build_pod
 from gastown_operator.controllers.polecat.resolve import Resolved, resolve
 from gastown_operator.controllers.polecat.status import State, describe, events, written
 from gastown_operator.controllers.settings import OperatorSettings
 from gastown_operator.runtime.errors import Forbidden
 from gastown_operator.runtime.execution import NotOurs
+from gastown_operator.runtime.helpers import add_finalizer, remove_finalizer
 from gastown_operator.runtime.plan import Create, Plan
 
 #: A quota becomes free without an event that we watch, and so does a name that a pod of nobody's has.
@@ -39,7 +45,13 @@ _RETRY: Final = 30.0
 def plan(observed: Observed, settings: OperatorSettings, now: datetime) -> Plan:
     """Return the actions, the status if it differs from the stored one, and the events that tell of the change."""
     polecat = observed.polecat
-    if polecat.metadata.deletion_timestamp is not None:
+    older = labels.older_finalizers(polecat.metadata.finalizers)
+    if older:
+        return Plan(actions=(remove_finalizer(POLECAT, polecat.metadata, *older),))
+    if (
+        polecat.metadata.deletion_timestamp is not None
+        and SPENDING_FINALIZER not in polecat.metadata.finalizers
+    ):
         return Plan()  # its pod goes with it, after the keeper's last push
     decision = _decide(observed, settings, now)
     if decision.state is None:
@@ -54,32 +66,24 @@ def plan(observed: Observed, settings: OperatorSettings, now: datetime) -> Plan:
 
 
 def _decide(observed: Observed, settings: OperatorSettings, now: datetime) -> Decision:
-    polecat, pod = observed.polecat, observed.pod
+    polecat, rig, pod = observed.polecat, observed.rig, observed.pod
+    if polecat.metadata.deletion_timestamp is not None:
+        return leave(observed, now)
     if polecat.status.finished_at is not None:
-        return _ended(observed)
+        return ended(observed, now)
     if pod is not None and pod.phase.terminal:
-        return conclude(polecat, pod, of_ended_pod(polecat, pod), now)
+        return conclude(polecat, rig, pod, of_ended_pod(polecat, pod), now)
     if polecat.spec.desired_state is DesiredState.TERMINATED:
         return _terminate(observed, now)
+    if pod is not None and polecat.spec.desired_state is DesiredState.IDLE:
+        return _pause(polecat, pod)
     if pod is not None:
         return follow(polecat, pod, settings, now)
     if polecat.status.pod_active:
-        return conclude(polecat, None, of_vanished_pod(polecat), now)
+        return conclude(polecat, rig, None, of_vanished_pod(polecat), now)
     if polecat.spec.desired_state is DesiredState.IDLE:
         return _idle(polecat)
     return _start(observed, settings, now)
-
-
-def _ended(observed: Observed) -> Decision:
-    """The work ended and that is recorded: nothing starts again by itself; what is said stays as it is."""
-    polecat = observed.polecat
-    state = recorded(polecat)
-    if polecat.status.phase is PolecatPhase.STUCK and changed_since(polecat):
-        return next_round(polecat)
-    status = polecat.status
-    if status.pod_active and (observed.pod is None or observed.pod.phase.terminal):
-        status = evolve(status, pod_active=False)
-    return Decision(state, status)
 
 
 def _terminate(observed: Observed, now: datetime) -> Decision:
@@ -101,6 +105,17 @@ def _terminate(observed: Observed, now: datetime) -> Decision:
         event="Normal",
     )
     return Decision(state, evolve(polecat.status, pod_active=False, finished_at=whole_seconds(now)))
+
+
+def _pause(polecat: Polecat, pod: Pod) -> Decision:
+    """The user wants it to stop for now: the pod gets its grace; what is pushed in it is where the next attempt starts."""
+    state = State(
+        phase=PolecatPhase.WORKING,
+        reason="Pausing",
+        message="spec.desiredState is Idle: its pod is ending; its work is being pushed",
+        progressing=True,
+    )
+    return Decision(state, with_pod(polecat, pod), deletion(pod))
 
 
 def _idle(polecat: Polecat) -> Decision:
@@ -130,6 +145,8 @@ def _start(observed: Observed, settings: OperatorSettings, now: datetime) -> Dec
         return _key_in_use(polecat, observed.key_holder)
     if observed.refusal is not None:
         return _not_created(polecat, observed)
+    if observed.cycle:
+        return _in_circle(polecat, observed.cycle)
     waiting = backoff_left(polecat, now)
     if waiting > 0:
         return Decision(None, polecat.status, requeue_after=waiting)
@@ -138,13 +155,27 @@ def _start(observed: Observed, settings: OperatorSettings, now: datetime) -> Dec
         return evolve(_queued(polecat, Wait.POD_NAME_IN_USE, text), requeue_after=_RETRY)
     if observed.verdict.wait is not None:
         return _queued(polecat, observed.verdict.wait, observed.verdict.message, now=now)
-    return _create(polecat, resolved, settings)
+    if observed.grant.reason == Wait.RIG_BUDGET:
+        told = _queued(polecat, Wait.RIG_BUDGET, observed.grant.message, now=now)
+        return evolve(told, requeue_after=seconds_until_tomorrow(now))
+    if observed.grant.reason:
+        return _refused(polecat, observed.grant.reason, observed.grant.message)
+    return _create(observed, observed.rig, resolved, settings)
 
 
-def _create(polecat: Polecat, resolved: Resolved, settings: OperatorSettings) -> Decision:
+def _create(observed: Observed, rig: Rig, resolved: Resolved, settings: OperatorSettings) -> Decision:
     """Create the pod; the status is written when the pod is seen, which saves a write."""
-    body = build_pod(polecat, resolved, settings)
+    polecat = observed.polecat
+    if rig.spec.budget != Budget() and SPENDING_FINALIZER not in polecat.metadata.finalizers:
+        # First, so that what it costs is counted even if it is deleted.
+        return Decision(None, polecat.status, (add_finalizer(POLECAT, polecat.metadata, SPENDING_FINALIZER),))
+    body = build_pod(polecat, resolved, settings, Start(observed.grant.budget, observed.bases))
     return Decision(None, polecat.status, (Create(POD, body),))
+
+
+def _in_circle(polecat: Polecat, names: tuple[str, ...]) -> Decision:
+    text = f"spec.dependsOn leads back to itself ({' → '.join(names)}); remove one of them"
+    return _refused(polecat, "DependencyCycle", text)
 
 
 def _queued(polecat: Polecat, wait: Wait, message: str, now: datetime | None = None) -> Decision:
@@ -157,9 +188,11 @@ def _queued(polecat: Polecat, wait: Wait, message: str, now: datetime | None = N
         event="Normal",
     )
     status = polecat.status
-    if now is not None and status.enqueued_at is None:
+    if now is None:
+        return Decision(state, status)
+    if status.enqueued_at is None:
         status = evolve(status, enqueued_at=whole_seconds(now))
-    return Decision(state, status)
+    return Decision(state, status, requeue_after=until_it_starves(status, now))
 
 
 def _refused(polecat: Polecat, reason: str, message: str) -> Decision:

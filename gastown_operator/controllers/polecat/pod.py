@@ -1,28 +1,26 @@
-"""The polecat pod (DESIGN §6): clone, keeper and agent under PodSecurity `restricted`."""
+"""The polecat pod (DESIGN §6): clone, keeper, gateway and agent under PodSecurity `restricted`."""
 
 from collections.abc import Mapping
 from typing import Any, Final
 
-from attrs import evolve
+from attrs import field, frozen
 
 from gastown_operator.api import labels, names
 from gastown_operator.api.codec import to_json_value
+from gastown_operator.api.common import Budget
 from gastown_operator.api.polecat import POLECAT, Polecat
-from gastown_operator.controllers.polecat.prompt import prompt, title
-from gastown_operator.controllers.polecat.recovery import recovery_key
+from gastown_operator.controllers.polecat import containers
+from gastown_operator.controllers.polecat.budget import reservation_notes
+from gastown_operator.controllers.polecat.decision import retry_value
+from gastown_operator.controllers.polecat.dependencies import Base
 from gastown_operator.controllers.polecat.resolve import Resolved
+from gastown_operator.controllers.polecat.told import workload_settings
+from gastown_operator.controllers.polecat.volumes import volumes
 from gastown_operator.controllers.settings import OperatorSettings
 from gastown_operator.runtime.helpers import controller_reference
-from gastown_operator.workload import layout
-from gastown_operator.workload.clone import CLONE_TIMEOUT
-from gastown_operator.workload.refs import RecoveryRefs
-from gastown_operator.workload.settings import Settings
+from gastown_operator.workload.history import CLONE_TIMEOUT
 
 COMPONENT: Final = "polecat"
-CLONE: Final = "clone"
-KEEPER: Final = "keeper"
-AGENT: Final = "agent"
-
 GRACE_SECONDS: Final = 120
 #: The backstop outside the pod. The kubelet counts from the pod's start, the keeper from the agent's: what is pulled and cloned
 #: before that must not be taken from the agent's time. Then the keeper asks the agent to stop, and pushes within the grace.
@@ -31,18 +29,20 @@ _KUEUE_QUEUE_LABEL: Final = (
     "kueue.x-k8s.io/queue-name"  # https://kueue.sigs.k8s.io/docs/tasks/run/plain_pods/
 )
 
-_WORKLOAD_RESOURCES: Final = {
-    "requests": {"cpu": "20m", "memory": "64Mi"},
-    "limits": {"memory": "1Gi"},
-}
-_SECURITY_CONTEXT: Final = {
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "runAsNonRoot": True,
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
-
 JSON = dict[str, Any]
+
+
+@frozen
+class Start:
+    """What is decided when an attempt starts, beyond what the specifications say.
+
+    Attributes:
+        budget: what the attempt may cost.
+        bases: work of its dependencies that it starts from.
+    """
+
+    budget: Budget = field(default=Budget())
+    bases: tuple[Base, ...] = ()
 
 
 def pod_name(polecat: Polecat) -> str:
@@ -50,19 +50,26 @@ def pod_name(polecat: Polecat) -> str:
     return names.pod_name(polecat.metadata.name, polecat.status.attempt or 1, polecat.metadata.uid)
 
 
-def build_pod(polecat: Polecat, resolved: Resolved, settings: OperatorSettings) -> JSON:
+def build_pod(
+    polecat: Polecat, resolved: Resolved, settings: OperatorSettings, start: Start | None = None
+) -> JSON:
     """The Pod of the polecat's current attempt, owned by it."""
-    init_containers = [_clone(polecat, resolved, settings)]
-    containers = [_agent(resolved)]
-    keeper = _keeper(polecat, resolved, settings)
+    start = start or Start()
+    told = workload_settings(polecat, resolved, settings, start.bases)
+    sidecars = [containers.keeper(told, settings)]
+    if resolved.gateway is not None:
+        sidecars.append(containers.gateway(polecat, resolved.gateway, start.budget, settings))
+    init = [containers.clone(told, resolved, settings)]
+    main = [containers.agent(resolved)]
     if settings.native_sidecars:
-        init_containers.append({**keeper, "restartPolicy": "Always"})
+        # They end in the reverse order: the gateway at once, so that the keeper reads its last record.
+        init += [{**sidecar, "restartPolicy": "Always"} for sidecar in sidecars]
     else:
-        containers.append(keeper)
+        main += sidecars
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": _metadata(polecat, resolved),
+        "metadata": _metadata(polecat, resolved, start),
         "spec": {
             "restartPolicy": "Never",
             "automountServiceAccountToken": False,
@@ -70,15 +77,15 @@ def build_pod(polecat: Polecat, resolved: Resolved, settings: OperatorSettings) 
             "terminationGracePeriodSeconds": GRACE_SECONDS,
             "activeDeadlineSeconds": resolved.deadline + DEADLINE_MARGIN,
             "securityContext": _pod_security_context(settings),
-            "initContainers": init_containers,
-            "containers": containers,
-            "volumes": _volumes(resolved),
+            "initContainers": init,
+            "containers": main,
+            "volumes": volumes(resolved),
             **_passed_on(resolved),
         },
     }
 
 
-def _metadata(polecat: Polecat, resolved: Resolved) -> JSON:
+def _metadata(polecat: Polecat, resolved: Resolved, start: Start) -> JSON:
     exact = {
         labels.RIG: polecat.spec.rig,
         labels.POLECAT: polecat.metadata.name,
@@ -101,12 +108,25 @@ def _metadata(polecat: Polecat, resolved: Resolved) -> JSON:
         "annotations": {
             **resolved.pod.pod_annotations,
             **ours,
-            labels.AGENT: resolved.agent.value,
-            labels.BRANCH: resolved.work_branch,
-            **({labels.MODEL: resolved.launch.model} if resolved.launch.model else {}),
+            **_built_with(polecat, resolved),
+            **(reservation_notes(start.budget) if resolved.gateway is not None else {}),
         },
         "ownerReferences": [controller_reference(POLECAT, polecat.metadata, block_deletion=False)],
     }
+
+
+def _built_with(polecat: Polecat, resolved: Resolved) -> dict[str, str]:
+    """What the status is told of the pod later, when the specifications may say something else."""
+    model = resolved.model
+    notes = {
+        labels.AGENT: resolved.agent.value,
+        labels.BRANCH: resolved.work_branch,
+        labels.STALL_THRESHOLD: f"{resolved.stall_threshold:g}",
+        labels.MODEL: resolved.launch.model,
+        labels.RETRY: retry_value(polecat),
+        labels.CREDENTIAL: "" if model is None else "rig" if model.of_rig else "polecat",
+    }
+    return {name: value for name, value in notes.items() if value}
 
 
 def _pod_security_context(settings: OperatorSettings) -> JSON:
@@ -119,121 +139,6 @@ def _pod_security_context(settings: OperatorSettings) -> JSON:
             "fsGroupChangePolicy": "OnRootMismatch",
         }
     return context
-
-
-def _clone(polecat: Polecat, resolved: Resolved, settings: OperatorSettings) -> JSON:
-    return _workload(CLONE, workload_settings(polecat, resolved, settings), settings)
-
-
-def _keeper(polecat: Polecat, resolved: Resolved, settings: OperatorSettings) -> JSON:
-    told = evolve(workload_settings(polecat, resolved, settings), prompt="")
-    hook = {"exec": {"command": ["python3", "-m", "gastown_operator.workload", "checkpoint"]}}
-    return {**_workload(KEEPER, told, settings), "lifecycle": {"preStop": hook}}
-
-
-def _workload(program: str, told: Settings, settings: OperatorSettings) -> JSON:
-    """Clone and keeper see the same: everything but the agent's home."""
-    environment = told.environment()
-    return {
-        "name": program,
-        "image": settings.workload_image,
-        "args": [program],
-        "env": [{"name": name, "value": value.replace("$(", "$$(")} for name, value in environment.items()],
-        "resources": _WORKLOAD_RESOURCES,
-        "securityContext": {**_SECURITY_CONTEXT, "readOnlyRootFilesystem": True},
-        "terminationMessagePolicy": "File",
-        "volumeMounts": [
-            _mount("workspace", layout.WORKSPACE),
-            _mount("control", layout.CONTROL),
-            _mount("hints", layout.HINTS),
-            _mount("keeper", layout.KEEPER),
-            {**_mount("git-credentials", layout.GIT_CREDENTIALS), "readOnly": True},
-            {**_mount("known-hosts", layout.KNOWN_HOSTS), "readOnly": True},
-            # Each container has a part of its own, since a copy of the key lies there.
-            {**_mount("private", layout.PRIVATE), "subPath": program},
-        ],
-    }
-
-
-def workload_settings(polecat: Polecat, resolved: Resolved, settings: OperatorSettings) -> Settings:
-    """What clone and keeper are told of this attempt."""
-    status = polecat.status
-    return Settings(
-        repository=resolved.repository,
-        base_branch=resolved.base_branch,
-        work_branch=resolved.work_branch,
-        refs=RecoveryRefs(resolved.ref_prefix, recovery_key(polecat), status.round or 1),
-        attempt=status.attempt or 1,
-        polecat=str(polecat.metadata.key),
-        bead=polecat.spec.bead_id,
-        title=title(polecat),
-        prompt=prompt(polecat, resolved),
-        committer_name=resolved.committer_name,
-        committer_email=resolved.committer_email,
-        git_secret=resolved.git_secret,
-        host_key_checking=resolved.host_key_checking,
-        checkpoint_interval=resolved.checkpoint_interval,
-        deadline=float(resolved.deadline),
-        ended_by_pipe=not settings.native_sidecars,
-    )
-
-
-def _agent(resolved: Resolved) -> JSON:
-    launch = resolved.launch
-    home = [
-        {"name": "HOME", "value": str(layout.HOME)},
-        {"name": "GASTOWN_PROMPT_FILE", "value": str(layout.PROMPT)},
-    ]
-    return {
-        "name": AGENT,
-        "image": launch.image,
-        "command": ["/bin/sh", str(layout.AGENT_WRAPPER)],
-        "args": [argument.replace("$(", "$$(") for argument in launch.command],
-        "workingDir": str(layout.REPOSITORY),
-        "env": [*home, *launch.environment],
-        "resources": to_json_value(resolved.resources),
-        "securityContext": _SECURITY_CONTEXT,
-        "terminationMessagePolicy": "File",
-        "volumeMounts": [
-            # The clone alone: the agent must not put something else in its place.
-            {**_mount("workspace", layout.REPOSITORY), "subPath": layout.REPOSITORY.name},
-            {**_mount("control", layout.CONTROL), "readOnly": True},
-            _mount("hints", layout.HINTS),
-            _mount("home", layout.HOME),
-        ],
-    }
-
-
-def _volumes(resolved: Resolved) -> list[JSON]:
-    known_hosts: JSON = {"emptyDir": {"sizeLimit": "1Mi"}}
-    if resolved.known_hosts_config_map:
-        known_hosts = {"configMap": {"name": resolved.known_hosts_config_map, "optional": True}}
-    return [
-        {"name": "workspace", **_workspace(resolved)},
-        {"name": "control", "emptyDir": {}},
-        {"name": "hints", "emptyDir": {}},
-        {"name": "keeper", "emptyDir": {}},
-        {"name": "home", "emptyDir": {}},
-        {"name": "private", "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}},
-        # Optional, so that the pod starts and clone can say what is missing; group-readable through fsGroup.
-        {
-            "name": "git-credentials",
-            "secret": {"secretName": resolved.git_secret, "optional": True, "defaultMode": 0o440},
-        },
-        {"name": "known-hosts", **known_hosts},
-    ]
-
-
-def _workspace(resolved: Resolved) -> JSON:
-    workspace = resolved.pod.workspace
-    if workspace.storage_class_name is None:
-        return {"emptyDir": {"sizeLimit": str(workspace.size)} if workspace.size is not None else {}}
-    claim = {
-        "accessModes": ["ReadWriteOnce"],
-        "storageClassName": workspace.storage_class_name,
-        "resources": {"requests": {"storage": str(workspace.size or "10Gi")}},
-    }
-    return {"ephemeral": {"volumeClaimTemplate": {"spec": claim}}}
 
 
 def _passed_on(resolved: Resolved) -> JSON:
@@ -249,7 +154,3 @@ def _passed_on(resolved: Resolved) -> JSON:
         "imagePullSecrets": [{"name": secret.name} for secret in pod.image_pull_secrets],
     }
     return {name: value for name, value in values.items() if value}
-
-
-def _mount(volume: str, path: object) -> JSON:
-    return {"name": volume, "mountPath": str(path)}

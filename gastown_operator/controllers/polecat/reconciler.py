@@ -20,6 +20,8 @@ from gastown_operator.controllers.polecat.admission import (
     bead_value,
     wants_bead,
 )
+from gastown_operator.controllers.polecat.budget import reservation, reserved_by
+from gastown_operator.controllers.polecat.dependencies import dependents, satisfied
 from gastown_operator.controllers.polecat.observe import POD_INDEXES, POLECAT_INDEXES, observe
 from gastown_operator.controllers.polecat.plan import plan
 from gastown_operator.controllers.polecat.recovery import POLECATS_BY_RECOVERY_KEY, polecats_by_recovery_key
@@ -87,6 +89,25 @@ class Wakeups:
             yield from self._of_bead(bead_index(old))
         if new is None:
             yield from self._of_recovery_key(old)
+        if new is None or _needs_others(old) != _needs_others(new):
+            # What they left may be deleted once nobody needs to read it any more.
+            for name in old.spec.depends_on:
+                yield ObjectKey(old.metadata.namespace, name)
+
+    def of_dependency(self, event: Event[Polecat]) -> Iterable[ObjectKey]:
+        """A polecat came, went or came to an end: those that wait for it may start, or be told why not."""
+        old, new = event.old, event.new
+        if old is None or new is None or _as_dependency(old) != _as_dependency(new):
+            for polecat in dependents(self.admission.polecats, event.object):
+                if polecat.status.finished_at is None and not polecat.status.pod_active:
+                    yield polecat.metadata.key
+
+    def of_counted(self, event: Event[Rig]) -> Iterable[ObjectKey]:
+        """A rig has counted what polecats that are being deleted had cost: they may go."""
+        spent = event.object.status.spent
+        for polecat in self.admission.polecats.by_index(POLECATS_BY_RIG, event.object.metadata.name):
+            if spent is not None and polecat.metadata.uid in spent.counted:
+                yield polecat.metadata.key
 
     def _in_line_or_slot(self, polecat: Polecat) -> bool:
         """A pod may end before its polecat's status says that it runs, so its end alone is not enough to wake the next."""
@@ -135,7 +156,7 @@ class PolecatReconciler:
     async def _execute(self, polecat: Polecat, decided: Plan) -> Execution:
         creates = [action for action in decided.actions if isinstance(action, Create)]
         for action in creates:
-            self.admission.assume(polecat, action.key)
+            self.admission.assume(polecat, action.key, reserved_by(reservation(POD.project(action.body))))
         try:
             execution = await self.executor.execute(POLECAT, polecat, decided)
         except BaseException:
@@ -160,6 +181,14 @@ def _begins_to_work(polecat: Polecat, decided: Plan) -> bool:
     return phase == PolecatPhase.WORKING and before.phase is not PolecatPhase.WORKING and not before.attempts
 
 
+def _needs_others(polecat: Polecat) -> bool:
+    return polecat.status.finished_at is None and not polecat.status.pod_active
+
+
+def _as_dependency(polecat: Polecat) -> tuple[PolecatPhase, bool]:
+    return polecat.status.phase, satisfied(polecat)
+
+
 def _claim_on_bead(polecat: Polecat) -> tuple[bool, bool]:
     return wants_bead(polecat), polecat.status.pod_active
 
@@ -177,6 +206,8 @@ def register(manager: Manager, settings: OperatorSettings, clock: Clock) -> Admi
         mapped(RIG, wakeups.of_rig, generation_changed),
         mapped(POD, wakeups.of_pod),
         mapped(POLECAT, wakeups.of_polecat),
+        mapped(POLECAT, wakeups.of_dependency),
+        mapped(RIG, wakeups.of_counted),
     ]
 
     def wake(key: ObjectKey) -> None:

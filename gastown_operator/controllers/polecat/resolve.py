@@ -6,13 +6,13 @@ the Rig's URL alone, and provider credentials for the Rig's providers alone.
 
 from typing import TypeVar
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from gastown_operator.agents.launch import AgentConfigError, Launch, LaunchRequest
 from gastown_operator.agents.registry import adapter
 from gastown_operator.api import names
 from gastown_operator.api.agentconfig import Agent, AgentConfig, ModelProvider
-from gastown_operator.api.common import ResourceRequirements, SecretKeySelector
+from gastown_operator.api.common import ResourceRequirements
 from gastown_operator.api.giturl import parse_git_url
 from gastown_operator.api.podspec import HostKeyChecking, PodSettings
 from gastown_operator.api.polecat import Polecat
@@ -23,12 +23,14 @@ from gastown_operator.controllers.polecat.permission import (
     check_named,
     check_permissions,
 )
+from gastown_operator.controllers.polecat.provider import ModelAccess, model_access
 from gastown_operator.controllers.settings import OperatorSettings
 
 T = TypeVar("T")
 
 DEFAULT_BRANCH = "main"  # as in the older operator
 DEFAULT_DEADLINE = 3600  # seconds; as in the older operator
+DEFAULT_STALL_THRESHOLD = 900.0  # seconds (DESIGN §6); the Witness of a rig may say otherwise
 
 
 @frozen
@@ -42,7 +44,10 @@ class Resolved:
     host_key_checking: HostKeyChecking
     known_hosts_config_map: str
     agent: Agent
+    model: ModelAccess | None
     launch: Launch
+    agent_config_map: str
+    setup_command: str
     resources: ResourceRequirements
     deadline: int
     pod: PodSettings
@@ -50,6 +55,15 @@ class Resolved:
     committer_email: str
     checkpoint_interval: float
     ref_prefix: str
+    idle_limit: float
+    stall_threshold: float
+    mirror_claim: str
+    cache_claim: str
+
+    @property
+    def gateway(self) -> ModelAccess | None:
+        """How the pod's gateway reaches the model; None where it has no gateway."""
+        return self.model if self.model is not None and self.model.gateway else None
 
 
 def resolve(polecat: Polecat, rig: Rig, settings: OperatorSettings) -> Resolved:
@@ -63,6 +77,12 @@ def resolve(polecat: Polecat, rig: Rig, settings: OperatorSettings) -> Resolved:
     repository, git_secret = _repository(polecat, rig)
     base_branch, work_branch = _branches(polecat, rig)
     agent = polecat.spec.agent or default.agent or Agent.CLAUDE_CODE
+    config = _agent_config(polecat, rig)
+    try:
+        model = model_access(polecat, rig, agent, config, settings)
+        launch = _launch(polecat, rig, agent, config, model, settings)
+    except AgentConfigError as error:
+        raise RefusedError(error.reason, error.message) from error
     return Resolved(
         repository=repository,
         git_secret=git_secret,
@@ -73,7 +93,10 @@ def resolve(polecat: Polecat, rig: Rig, settings: OperatorSettings) -> Resolved:
         or HostKeyChecking.YES,
         known_hosts_config_map=_known_hosts(polecat, rig),
         agent=agent,
-        launch=_launch(polecat, rig, agent, settings),
+        model=model,
+        launch=launch,
+        agent_config_map=_agent_config_map(polecat, rig),
+        setup_command=polecat.spec.setup_command,
         resources=_first(
             own.resources, polecat.spec.resources, default.kubernetes.resources, default.resources
         ),
@@ -85,6 +108,10 @@ def resolve(polecat: Polecat, rig: Rig, settings: OperatorSettings) -> Resolved:
         committer_email=default.committer.email or f"{polecat.metadata.name[:64]}@polecats.gastown.invalid",
         checkpoint_interval=rig.spec.checkpoint.interval.total_seconds(),
         ref_prefix=rig.spec.ref_prefix,
+        idle_limit=float(polecat.spec.max_idle_seconds or 0),
+        stall_threshold=DEFAULT_STALL_THRESHOLD,
+        mirror_claim=rig.spec.mirror.claim_name if rig.spec.mirror is not None else "",
+        cache_claim=rig.spec.cache.claim_name if rig.spec.cache is not None else "",
     )
 
 
@@ -131,68 +158,52 @@ def _known_hosts(polecat: Polecat, rig: Rig) -> str:
     return default.name if default is not None else ""
 
 
-def _launch(polecat: Polecat, rig: Rig, agent: Agent, settings: OperatorSettings) -> Launch:
-    own, default = polecat.spec.kubernetes, rig.spec.defaults
-    config = _agent_config(polecat.spec.agent_config, default.agent_config)
-    config = evolve(config, image=config.image or own.image or default.kubernetes.image)
-    provider = _provider(polecat, rig)
-    try:
-        known = adapter(agent)
-        if known.holds_key and provider.of_rig:
+def _launch(
+    polecat: Polecat,
+    rig: Rig,
+    agent: Agent,
+    config: AgentConfig,
+    model: ModelAccess | None,
+    settings: OperatorSettings,
+) -> Launch:
+    known = adapter(agent)
+    if model is None:
+        request = LaunchRequest(config, settings.agent_image, endpoint="", api_key=None)
+    else:
+        if known.holds_key and model.of_rig and not model.gateway:
             check_key_is_safe(polecat, rig, known.reserved)
-        return known.launch(LaunchRequest(config, settings.agent_image, provider.endpoint, provider.api_key))
-    except AgentConfigError as error:
-        raise RefusedError(error.reason, error.message) from error
-
-
-@frozen
-class _Provider:
-    """Endpoint of the model's API, the credential that may be shown to it, and whether that is the rig's."""
-
-    endpoint: str
-    api_key: SecretKeySelector
-    of_rig: bool
-
-
-def _provider(polecat: Polecat, rig: Rig) -> _Provider:
-    own, default = polecat.spec.agent_config.model_provider, rig.spec.defaults
-    endpoint = own.endpoint or default.agent_config.model_provider.endpoint
-    provider = next(
-        (known for known in rig.spec.providers if known.endpoint.rstrip("/") == endpoint.rstrip("/")), None
-    )
-    rigs_key = SecretKeySelector(default.provider_secret_ref.name, default.provider_secret_ref.key)
-    if provider is not None and provider.secret_ref is not None:
-        rigs_key = SecretKeySelector(provider.secret_ref.name, provider.secret_ref.key)
-    used = default.agent_config.model_provider.api_key_secret_ref or rigs_key
-    given = own.api_key_secret_ref or polecat.spec.kubernetes.api_key_secret_ref
-    if given is not None and given != rigs_key:
-        check_named("Secret", [given.name], rig.spec.allowed_secrets, rig)
-    of_rig = given in (None, rigs_key, used)
-    foreign = (
-        bool(own.endpoint)
-        and own.endpoint != default.agent_config.model_provider.endpoint
-        and provider is None
-    )
-    if foreign and of_rig:
-        raise RefusedError(
-            "EndpointNotAllowed",
-            f'"{own.endpoint}" is not among the providers of Rig "{rig.metadata.name}", so the rig\'s credential is not used for '
-            "it; add it to the rig's spec.providers, or set modelProvider.apiKeySecretRef to a Secret that the rig allows",
+        request = LaunchRequest(
+            config,
+            settings.agent_image,
+            endpoint=model.endpoint,
+            api_key=model.credential,
+            provider=model.provider,
+            gateway=model.gateway,
         )
-    return _Provider(endpoint, given or used, of_rig)
+    return known.launch(request)
 
 
-def _agent_config(own: AgentConfig, default: AgentConfig) -> AgentConfig:
+def _agent_config(polecat: Polecat, rig: Rig) -> AgentConfig:
+    own, default = polecat.spec.agent_config, rig.spec.defaults.agent_config
+    pods = polecat.spec.kubernetes.image or rig.spec.defaults.kubernetes.image
     return AgentConfig(
         provider=own.chosen_provider or default.chosen_provider,
         model=own.model or default.model,
-        model_provider=ModelProvider(),  # decided by `_provider`
-        image=own.image or default.image,
+        model_provider=ModelProvider(),  # decided by `provider.model_access`
+        image=own.image or default.image or pods,
         command=own.command or default.command,
         args=own.args or default.args,
         env=(*default.env, *own.env),
         config_map_ref=own.config_map_ref or default.config_map_ref,
     )
+
+
+def _agent_config_map(polecat: Polecat, rig: Rig) -> str:
+    """The agent's configuration files; that the rig allows the polecat's own was checked with its other references."""
+    named = polecat.spec.agent_config.config_map_ref
+    if named is None or not named.name:
+        named = rig.spec.defaults.agent_config.config_map_ref
+    return named.name if named is not None else ""
 
 
 def _merged(own: PodSettings, default: PodSettings) -> PodSettings:

@@ -18,6 +18,7 @@ PROGRESSING: Final = "Progressing"
 DEGRADED: Final = "Degraded"
 QUEUED: Final = "Queued"
 PUSHED: Final = "Pushed"
+MERGED: Final = "Merged"
 
 
 @frozen(kw_only=True)

@@ -110,7 +110,7 @@ def namespace(name: str = WORKERS, phase: str = "Active") -> Namespace:
 def word(outcome: Outcome = Outcome.SUCCEEDED, **changes: Any) -> str:
     """The keeper's termination message; of a proven success unless said otherwise."""
     values: JSON = {
-        "reason": str(outcome),
+        "reason": "AgentExitCode" if outcome is Outcome.AGENT_ERROR else str(outcome),
         "message": "what happened",
         "branch": "polecat/toast",
         "base": BASE,

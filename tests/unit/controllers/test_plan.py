@@ -11,7 +11,7 @@ from gastown_operator.api.conditions import get_condition
 from gastown_operator.api.core import POD, Pod
 from gastown_operator.api.polecat import POLECAT, Polecat, PolecatPhase
 from gastown_operator.api.rig import Rig
-from gastown_operator.controllers.polecat.admission import Verdict, Wait
+from gastown_operator.controllers.polecat.admission import AGING_SECONDS, Verdict, Wait
 from gastown_operator.controllers.polecat.conclude import MAXIMUM_INFRASTRUCTURE_ATTEMPTS
 from gastown_operator.controllers.polecat.observe import Observed
 from gastown_operator.controllers.polecat.plan import plan
@@ -147,7 +147,9 @@ def test_a_polecat_that_must_wait_is_queued_with_the_reason_and_told_once(wait: 
     )
     assert told.status.enqueued_at == NOW
     assert [note.reason for note in decided.events] == [wait]
-    assert decide(observed(told, verdict=Verdict(wait, "wait for the other")), seconds=60) == Plan()
+    again = decide(observed(told, verdict=Verdict(wait, "wait for the other")), seconds=60)
+    # Then it goes before every priority, which nobody else would tell it.
+    assert again == Plan(requeue_after=AGING_SECONDS - 60)
 
 
 def test_a_former_polecats_pod_under_the_same_name_is_waited_for() -> None:

@@ -9,7 +9,7 @@ from gastown_operator.api import labels
 from gastown_operator.controllers.polecat.pod import build_pod
 from gastown_operator.controllers.polecat.resolve import resolve
 from gastown_operator.controllers.settings import OperatorSettings
-from gastown_operator.workload.clone import CLONE_TIMEOUT
+from gastown_operator.workload.history import CLONE_TIMEOUT
 from gastown_operator.workload.settings import from_environment
 from tests.unit.controllers.objects import SETTINGS, polecat, rig
 

@@ -1,16 +1,22 @@
 """What a run is made of, and what a rig refuses: a credential is bound to its destination by the rig."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from gastown_operator.api.agentconfig import Agent
+from gastown_operator.api.common import SecretKeySelector
 from gastown_operator.controllers.polecat.permission import RefusedError
 from gastown_operator.controllers.polecat.resolve import resolve
 from tests.unit.controllers.objects import REPOSITORY, SETTINGS, polecat, rig
 
 ELSEWHERE = "ssh://git@evil.example.invalid/project.git"
 CLAUDE: dict[str, Any] = {"agent": "claude-code", "agentConfig": {"command": []}}
+#: An agent that holds the rig's key itself, which the rig must allow.
+BARE: dict[str, Any] = {**CLAUDE, "gateway": "Disabled"}
+UNGUARDED: dict[str, Any] = {"policy": {"allow": ["GatewayDisabled"]}}
+WITH_PROVIDER: dict[str, Any] = {"command": ["true"], "provider": "anthropic"}
 
 REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
     "local mode without a town": ({"executionMode": "local"}, {}, "LocalModeUnavailable", "kubectl -n"),
@@ -124,7 +130,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
         "HostKeyChecking",
     ),
     "a branch that is an option": ({"kubernetes": {"gitBranch": "-x"}}, {}, "InvalidGitBranch", "gitBranch"),
-    "an agent that cannot be run yet": ({"agent": "aider"}, {}, "AgentNotSupported", "aider"),
+    "an agent that chooses no model": ({"agent": "aider"}, {}, "ModelMissing", "agentConfig.model"),
     "custom without a command": (
         {"agentConfig": {"command": []}},
         {},
@@ -137,30 +143,51 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
         "EndpointMissing",
         "endpoint",
     ),
-    "Claude's own credentials file": (
-        {**CLAUDE, "kubernetes": {"claudeCredsSecretRef": {"name": "claude-credentials"}}},
+    "Claude's own credentials file, of nobody's permission": (
+        {**CLAUDE, "kubernetes": {"claudeCredsSecretRef": {"name": "mine"}}},
         {},
-        "NotSupported",
-        "claudeCredsSecretRef",
+        "SecretNotAllowed",
+        "mine",
     ),
-    "a budget, which nothing would enforce yet": (
+    "Claude's own credentials file without the gateway, which alone reads it": (
+        {
+            **CLAUDE,
+            "gateway": "Disabled",
+            "kubernetes": {"claudeCredsSecretRef": {"name": "mine"}},
+        },
+        {"policy": {"allow": ["GatewayDisabled"]}, "allowedSecrets": ["mine"]},
+        "GatewayNeeded",
+        "apiKeySecretRef",
+    ),
+    "a budget that no gateway would keep": (
         {"budget": {"maxTokens": 5}},
         {},
-        "NotSupported",
-        "spec.budget",
+        "ProviderMissing",
+        "agentConfig.provider",
     ),
-    "a budget of the rig": ({}, {"budget": {"maxCostUSD": "5"}}, "NotSupported", "spec.budget"),
-    "dependencies, which nothing would wait for yet": (
-        {"dependsOn": ["a"]},
+    "a budget of the rig that no gateway would keep": (
         {},
-        "NotSupported",
-        "spec.dependsOn",
+        {"budget": {"maxCostUSD": "5"}},
+        "ProviderMissing",
+        "agentConfig.provider",
     ),
-    "a setup command, which nothing would run yet": (
-        {"setupCommand": "make"},
+    "a budget without the gateway": (
+        {**CLAUDE, "budget": {"maxTokens": 5}, "gateway": "Disabled"},
+        {"policy": {"allow": ["GatewayDisabled"]}},
+        "BudgetNeedsGateway",
+        "spec.gateway",
+    ),
+    "dollars for a model that the agent chooses": (
+        {**CLAUDE, "budget": {"maxCostUSD": "5"}},
         {},
-        "NotSupported",
-        "setupCommand",
+        "ModelMissing",
+        "agentConfig.model",
+    ),
+    "dollars for a model whose price nobody knows": (
+        {**CLAUDE, "agentConfig": {"command": [], "model": "homemade-7b"}, "budget": {"maxCostUSD": "5"}},
+        {},
+        "PriceUnknown",
+        "--model-prices",
     ),
     "a source of variables that a later Kubernetes has": (
         {"agentConfig": {"env": [{"name": "A", "valueFrom": {"fileKeyRef": {"path": "p", "key": "k"}}}]}},
@@ -182,46 +209,46 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
     ),
     "the rig's key sent elsewhere": (
         {
-            **CLAUDE,
+            **BARE,
             "agentConfig": {
                 "command": [],
                 "env": [{"name": "ANTHROPIC_BASE_URL", "value": "https://evil.example.invalid"}],
             },
         },
-        {},
+        UNGUARDED,
         "CredentialBoundToRig",
         "apiKeySecretRef",
     ),
     "the rig's key sent through somebody else": (
         {
-            **CLAUDE,
+            **BARE,
             "agentConfig": {"command": [], "env": [{"name": "https_proxy", "value": "http://evil.invalid"}]},
         },
-        {},
+        UNGUARDED,
         "CredentialBoundToRig",
         "https_proxy",
     ),
     "a command beside the rig's key": (
-        {**CLAUDE, "agentConfig": {"command": ["sh", "-c", "env"]}},
-        {},
+        {**BARE, "agentConfig": {"command": ["sh", "-c", "env"]}},
+        UNGUARDED,
         "CredentialBoundToRig",
         "agentConfig.command",
     ),
     "arguments that say where the rig's key goes": (
-        {**CLAUDE, "agentConfig": {"command": [], "args": ["--settings", "{}"]}},
-        {},
+        {**BARE, "agentConfig": {"command": [], "args": ["--settings", "{}"]}},
+        UNGUARDED,
         "CredentialBoundToRig",
         "agentConfig.args",
     ),
     "an image beside the rig's key": (
-        {**CLAUDE, "agentConfig": {"command": [], "image": "evil:1"}},
-        {},
+        {**BARE, "agentConfig": {"command": [], "image": "evil:1"}},
+        UNGUARDED,
         "CredentialBoundToRig",
         "agentConfig.image",
     ),
     "an image under its older name beside the rig's key": (
-        {**CLAUDE, "kubernetes": {"image": "evil:1"}},
-        {},
+        {**BARE, "kubernetes": {"image": "evil:1"}},
+        UNGUARDED,
         "CredentialBoundToRig",
         "kubernetes.image",
     ),
@@ -237,7 +264,12 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
         "InvalidWorkBranch",
         "main",
     ),
-    "the gateway, which is not there yet": ({"gateway": "Enabled"}, {}, "NotSupported", "gateway"),
+    "the gateway for a command of which nobody says whose API it speaks": (
+        {"gateway": "Enabled"},
+        {},
+        "ProviderMissing",
+        "agentConfig.provider",
+    ),
 }
 
 
@@ -275,16 +307,91 @@ def test_another_repository_may_come_with_a_secret_that_the_rig_allows() -> None
     assert (resolved.repository, resolved.git_secret) == (ELSEWHERE, "mine")
 
 
-def test_a_provider_of_the_rig_brings_its_own_credential() -> None:
+def test_a_provider_of_the_rig_brings_its_own_credential_which_the_gateway_alone_gets() -> None:
     endpoint = "https://models.example.invalid/v1"
     provider = {"name": "ours", "endpoint": endpoint, "secretRef": {"name": "ours", "key": "token"}}
     own = polecat(agent="claude-code", agentConfig={"command": [], "modelProvider": {"endpoint": endpoint}})
 
-    launch = resolve(own, rig(providers=[provider]), SETTINGS).launch
+    resolved = resolve(own, rig(providers=[provider]), SETTINGS)
 
-    environment = {entry["name"]: entry for entry in launch.environment}
-    assert environment["ANTHROPIC_API_KEY"]["valueFrom"]["secretKeyRef"] == {"name": "ours", "key": "token"}
-    assert environment["ANTHROPIC_BASE_URL"]["value"] == "https://models.example.invalid"
+    gateway = resolved.gateway
+    assert gateway is not None
+    assert (gateway.endpoint, gateway.credential) == (endpoint, SecretKeySelector("ours", "token"))
+    environment = {entry["name"]: entry for entry in resolved.launch.environment}
+    assert environment["ANTHROPIC_BASE_URL"]["value"] == "http://127.0.0.1:4180"
+    assert [entry for entry in resolved.launch.environment if "valueFrom" in entry] == []
+
+
+def test_without_the_gateway_the_agent_holds_the_key_that_the_rig_lends() -> None:
+    resolved = resolve(polecat(**{**BARE, "agentConfig": {"command": []}}), rig(**UNGUARDED), SETTINGS)
+
+    environment = {entry["name"]: entry for entry in resolved.launch.environment}
+    source = environment["ANTHROPIC_API_KEY"]["valueFrom"]["secretKeyRef"]
+    assert (resolved.gateway, source) == (None, {"name": "claude-credentials", "key": "api-key"})
+
+
+def test_behind_the_gateway_a_polecat_may_bring_its_own_image_and_command() -> None:
+    own = polecat(agent="claude-code", agentConfig={"command": ["mine"], "image": "mine:1"})
+
+    launch = resolve(own, rig(), SETTINGS).launch
+
+    assert (list(launch.command), launch.image) == (["mine"], "mine:1")
+
+
+CREDENTIALS: Mapping[str, tuple[dict[str, Any], dict[str, Any], SecretKeySelector | None, bool]] = {
+    "the rig's, by default": ({}, {}, SecretKeySelector("claude-credentials", "api-key"), True),
+    "none, where the rig's provider has none": (
+        {"agentConfig": {"provider": "litellm", "modelProvider": {"endpoint": "http://models.invalid"}}},
+        {"providers": [{"name": "ours", "endpoint": "http://models.invalid"}]},
+        None,
+        True,
+    ),
+    "the one of the rig's provider of that name": (
+        {"agentConfig": {"provider": "openai"}},
+        {
+            "providers": [
+                {"name": "openai", "endpoint": "https://o.invalid", "secretRef": {"name": "o", "key": "k"}}
+            ]
+        },
+        SecretKeySelector("o", "k"),
+        True,
+    ),
+    "none for an Ollama server, unless somebody says so": (
+        {"agentConfig": {"provider": "ollama"}},
+        {"defaults": {"agentConfig": {"modelProvider": {"endpoint": "http://ollama.invalid:11434"}}}},
+        None,
+        True,
+    ),
+    "the polecat's own key": (
+        {"kubernetes": {"apiKeySecretRef": {"name": "mine", "key": "k"}}},
+        {"allowedSecrets": ["mine"]},
+        SecretKeySelector("mine", "k"),
+        False,
+    ),
+    "the polecat's own credentials file, in which the gateway finds the token": (
+        {"kubernetes": {"claudeCredsSecretRef": {"name": "mine"}}},
+        {"allowedSecrets": ["mine"]},
+        SecretKeySelector("mine", ""),
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize("sentence", CREDENTIALS)
+def test_the_credential_is(sentence: str) -> None:
+    spec, of_rig, credential, is_the_rigs = CREDENTIALS[sentence]
+
+    resolved = resolve(
+        polecat(
+            agentConfig={**WITH_PROVIDER, **spec.get("agentConfig", {})},
+            kubernetes=spec.get("kubernetes", {}),
+        ),
+        rig(**of_rig),
+        SETTINGS,
+    )
+
+    assert resolved.gateway is not None
+    assert (resolved.gateway.credential, resolved.gateway.of_rig) == (credential, is_the_rigs)
 
 
 def test_defaults_come_from_the_rig_and_then_from_the_older_operator() -> None:

@@ -1,0 +1,234 @@
+"""What an attempt may cost: the polecat's own budget in full, a share of what its rig has left of the day (DESIGN §6).
+
+Shared money is reserved: an attempt is charged what it may use until its gateway's last word says what it used. So attempts that
+run at once can never spend more than there is, and one whose gateway left no word costs all that it was allowed to.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
+from decimal import ROUND_DOWN, Decimal, InvalidOperation
+from typing import Final, TypeVar
+
+from attrs import evolve, field, frozen
+
+from gastown_operator.api import labels
+from gastown_operator.api.common import Budget, Usage
+from gastown_operator.api.core import Pod
+from gastown_operator.api.polecat import Polecat
+from gastown_operator.api.rig import Rig
+from gastown_operator.gateway.message import GatewayRecord
+
+T = TypeVar("T", int, Decimal)
+
+#: The API stores this many decimals of a dollar.
+_CENTS: Final = Decimal("0.000001")
+#: Below these a share is not worth a start: an agent's first request alone costs about as much.
+_LEAST_TOKENS: Final = 1000
+_LEAST_COST: Final = Decimal("0.001")
+
+
+@frozen
+class Spending:
+    """Tokens and dollars, spent or reserved."""
+
+    tokens: int = 0
+    cost: Decimal = Decimal(0)
+
+    def __add__(self, other: "Spending") -> "Spending":
+        """Both together."""
+        return Spending(self.tokens + other.tokens, self.cost + other.cost)
+
+
+NOTHING: Final = Spending()
+
+
+@frozen
+class Grant:
+    """What an attempt may use; `reason` and `message` say why it may not start, where it may not."""
+
+    budget: Budget = field(default=Budget())
+    reason: str = ""
+    message: str = ""
+
+
+def polecats_budget(polecat: Polecat, rig: Rig) -> Budget:
+    """The polecat's own limits for all its attempts, with the rig's defaults."""
+    own, default = polecat.spec.budget, rig.spec.defaults.budget
+    return Budget(
+        max_tokens=own.max_tokens if own.max_tokens is not None else default.max_tokens,
+        max_cost_usd=own.max_cost_usd if own.max_cost_usd is not None else default.max_cost_usd,
+    )
+
+
+def is_limited(polecat: Polecat, rig: Rig) -> bool:
+    """Whether anything limits what the polecat may cost."""
+    return polecats_budget(polecat, rig) != Budget() or rig.spec.budget != Budget()
+
+
+def limits_cost(polecat: Polecat, rig: Rig) -> bool:
+    """Whether dollars are limited, so that the price of the model must be known."""
+    return polecats_budget(polecat, rig).max_cost_usd is not None or rig.spec.budget.max_cost_usd is not None
+
+
+def grant(polecat: Polecat, rig: Rig, spent_today: Spending, slots: int) -> Grant:
+    """What the next attempt may use: the polecat's own rest, at most a share of the rig's rest of the day.
+
+    Args:
+        polecat: with what its attempts have cost so far in its status.
+        rig: with the budget of a day.
+        spent_today: of the whole rig, reservations of running attempts included.
+        slots: how many polecats could start now, this one included: each gets the same share.
+    """
+    own = _rest(polecats_budget(polecat, rig), spending(polecat.status.usage))
+    if own.max_tokens == 0 or own.max_cost_usd == 0:
+        text = f"its budget is used up ({_words(spending(polecat.status.usage))} spent); raise spec.budget to go on"
+        return Grant(reason="BudgetExceeded", message=text)
+    day = _rest(rig.spec.budget, spent_today)
+    share = Budget(
+        max_tokens=day.max_tokens // slots if day.max_tokens is not None else None,
+        max_cost_usd=(day.max_cost_usd / slots).quantize(_CENTS, ROUND_DOWN)
+        if day.max_cost_usd is not None
+        else None,
+    )
+    if _is_too_little(share):
+        text = (
+            f'Rig "{rig.metadata.name}" has {_words(spent_today)} of its budget of the day (UTC) spent or reserved; '
+            "waiting for the next day, for a reservation that is not used up, or for a higher spec.budget of the Rig"
+        )
+        return Grant(reason="RigBudgetUsedUp", message=text)
+    return Grant(
+        Budget(
+            max_tokens=_least(own.max_tokens, share.max_tokens),
+            max_cost_usd=_least(own.max_cost_usd, share.max_cost_usd),
+        )
+    )
+
+
+def spent_today(rig: Rig, polecats: Iterable[tuple[Polecat, Iterable[Pod]]], today: date) -> Spending:
+    """What a rig's polecats have cost today, with what those that run may still cost.
+
+    Args:
+        rig: its status holds what polecats that are gone had cost.
+        polecats: the rig's, each with its pods: one that is in no attempt that ended still costs its reservation.
+        today: the day (UTC).
+    """
+    total = NOTHING
+    gone = rig.status.spent
+    if gone is not None and gone.day == today.isoformat():
+        total += Spending(gone.tokens, gone.cost_usd)
+    counted = set(gone.counted) if gone is not None else set()
+    for polecat, pods in polecats:
+        if polecat.metadata.uid not in counted:
+            total += of_day(polecat, today)
+        ended = {attempt.pod_uid for attempt in polecat.status.attempts}
+        for pod in pods:
+            if pod.metadata.uid not in ended:
+                total += reserved_by(reservation(pod))
+    return total
+
+
+def of_day(polecat: Polecat, day: date) -> Spending:
+    """What the attempts of a polecat that ended on a day have cost."""
+    total = NOTHING
+    for attempt in polecat.status.attempts:
+        if attempt.finished_at is not None and attempt.finished_at.astimezone(UTC).date() == day:
+            total += spending(attempt.usage)
+    return total
+
+
+def reservation(pod: Pod) -> Budget | None:
+    """What a pod's attempt may use; None where nothing limits it."""
+    noted = pod.metadata.annotations
+    tokens, cost = noted.get(labels.RESERVED_TOKENS), noted.get(labels.RESERVED_COST)
+    if tokens is None and cost is None:
+        return None
+    return Budget(
+        max_tokens=int(_number(tokens)) if tokens is not None else None,
+        max_cost_usd=_number(cost) if cost is not None else None,
+    )
+
+
+def reserved_by(budget: Budget | None) -> Spending:
+    """What is set aside for an attempt that may use so much."""
+    return (
+        Spending(budget.max_tokens or 0, budget.max_cost_usd or Decimal(0)) if budget is not None else NOTHING
+    )
+
+
+def reservation_notes(budget: Budget) -> dict[str, str]:
+    """Annotations of the pod from which `reservation` reads."""
+    notes = {}
+    if budget.max_tokens is not None:
+        notes[labels.RESERVED_TOKENS] = str(budget.max_tokens)
+    if budget.max_cost_usd is not None:
+        notes[labels.RESERVED_COST] = format(budget.max_cost_usd, "f")
+    return notes
+
+
+def charge(record: GatewayRecord | None, reserved: Budget | None) -> Usage | None:
+    """What an attempt has cost: what its gateway measured, else all that it was allowed to; None where neither is known."""
+    if record is not None:
+        return Usage(
+            input_tokens=record.input_tokens,
+            output_tokens=record.output_tokens,
+            cost_usd=_number(record.cost_usd or "").quantize(_CENTS),
+        )
+    if reserved is None:
+        return None
+    return Usage(input_tokens=reserved.max_tokens or 0, cost_usd=reserved.max_cost_usd or Decimal(0))
+
+
+def added(former: Usage | None, more: Usage | None) -> Usage | None:
+    """Both together."""
+    if former is None or more is None:
+        return former or more
+    return evolve(
+        former,
+        input_tokens=former.input_tokens + more.input_tokens,
+        output_tokens=former.output_tokens + more.output_tokens,
+        cost_usd=former.cost_usd + more.cost_usd,
+    )
+
+
+def spending(usage: Usage | None) -> Spending:
+    """The sum of a usage."""
+    return (
+        Spending(usage.input_tokens + usage.output_tokens, usage.cost_usd) if usage is not None else NOTHING
+    )
+
+
+def seconds_until_tomorrow(now: datetime) -> float:
+    """Seconds until the next day (UTC), when the budget of a rig is whole again."""
+    midnight = datetime.combine(now.astimezone(UTC).date() + timedelta(days=1), datetime.min.time(), UTC)
+    return (midnight - now).total_seconds()
+
+
+def _rest(budget: Budget, used: Spending) -> Budget:
+    return Budget(
+        max_tokens=max(0, budget.max_tokens - used.tokens) if budget.max_tokens is not None else None,
+        max_cost_usd=max(Decimal(0), budget.max_cost_usd - used.cost)
+        if budget.max_cost_usd is not None
+        else None,
+    )
+
+
+def _is_too_little(share: Budget) -> bool:
+    tokens, cost = share.max_tokens, share.max_cost_usd
+    return (tokens is not None and tokens < _LEAST_TOKENS) or (cost is not None and cost < _LEAST_COST)
+
+
+def _least(*limits: T | None) -> T | None:
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _words(spent: Spending) -> str:
+    return f"{spent.tokens} tokens, {spent.cost:f} US dollars"
+
+
+def _number(text: str) -> Decimal:
+    """A number that one of our own programs wrote; 0 for anything else, since a pod's annotation is not proof."""
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        return Decimal(0)
+    return value if value.is_finite() and value >= 0 else Decimal(0)
