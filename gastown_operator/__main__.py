@@ -14,6 +14,7 @@ from gastown_operator.controllers.metrics import PolecatCollector
 from gastown_operator.controllers.network import reconciler as network
 from gastown_operator.controllers.network import settings as network_options
 from gastown_operator.controllers.options import add_options, egress
+from gastown_operator.controllers.platform import Platform, platform_of
 from gastown_operator.controllers.polecat import reconciler as polecat
 from gastown_operator.controllers.rig import reconciler as rig
 from gastown_operator.controllers.settings import WORKLOAD_USER, OperatorSettings
@@ -64,9 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--platform",
-        choices=["kubernetes", "openshift"],
-        default="kubernetes",
-        help="openshift: leave user and group ids to the platform (default: kubernetes)",
+        choices=[platform.value for platform in Platform],
+        default=Platform.AUTO.value,
+        help="openshift: leave user and group ids to the platform (default: auto, by the API groups that are served)",
     )
     parser.add_argument(
         "--pod-start-timeout",
@@ -144,12 +145,12 @@ def _lease(arguments: argparse.Namespace, namespace: str) -> LeaseOptions | None
     )
 
 
-def _settings(arguments: argparse.Namespace) -> OperatorSettings:
+def _settings(arguments: argparse.Namespace, platform: Platform) -> OperatorSettings:
     return OperatorSettings(
         workload_image=arguments.workload_image,
         agent_image=arguments.agent_image or arguments.workload_image,
         native_sidecars=arguments.sidecars == "native",
-        run_as_user=None if arguments.platform == "openshift" else WORKLOAD_USER,
+        run_as_user=None if platform is Platform.OPENSHIFT else WORKLOAD_USER,
         start_timeout=arguments.pod_start_timeout,
         egress=egress(arguments),
     )
@@ -174,8 +175,9 @@ async def run(arguments: argparse.Namespace) -> None:
         health_address=Address.parse(arguments.health_probe_bind_address),
         lease=_lease(arguments, connection.namespace),
     )
+    platform = await platform_of(Platform(arguments.platform), connection, options.user_agent, clock)
     manager = Manager(connection, options, clock)
-    admission = polecat.register(manager, _settings(arguments), clock)
+    admission = polecat.register(manager, _settings(arguments, platform), clock)
     rig.register(manager, clock)
     network.register(manager, network_options.network_settings(arguments))
     manager.registry.register(PolecatCollector(admission))
