@@ -59,14 +59,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--proxy-secret",
-        type=_name,
+        type=_name_or_none,
         default="",
         metavar="NAME",
         help="a Secret in the work namespace with HTTPS_PROXY, HTTP_PROXY and NO_PROXY, for proxies that want a password",
     )
     group.add_argument(
         "--ca-config-map",
-        type=_name,
+        type=_name_or_none,
         default="",
         metavar="NAME",
         help="a ConfigMap in the work namespace whose ca.crt is trusted besides the system's authorities",
@@ -122,6 +122,11 @@ def _name(text: str) -> str:
     if not is_dns_name(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no name of an object")
     return text
+
+
+def _name_or_none(text: str) -> str:
+    """A name, or nothing: argparse reads the default through this too."""
+    return _name(text) if text else ""
 
 
 def _proxy(text: str) -> str:
