@@ -10,10 +10,11 @@ from pathlib import Path
 import anyio
 
 from gastown_operator import __version__
+from gastown_operator.controllers.credential import reconciler as credential
 from gastown_operator.controllers.metrics import PolecatCollector
 from gastown_operator.controllers.network import reconciler as network
 from gastown_operator.controllers.network import settings as network_options
-from gastown_operator.controllers.options import add_options, egress
+from gastown_operator.controllers.options import add_options, credential_settings, egress
 from gastown_operator.controllers.platform import Platform, platform_of
 from gastown_operator.controllers.polecat import reconciler as polecat
 from gastown_operator.controllers.rig import reconciler as rig
@@ -175,14 +176,19 @@ async def run(arguments: argparse.Namespace) -> None:
         health_address=Address.parse(arguments.health_probe_bind_address),
         lease=_lease(arguments, connection.namespace),
     )
-    platform = await platform_of(Platform(arguments.platform), connection, options.user_agent, clock)
     manager = Manager(connection, options, clock)
-    admission = polecat.register(manager, _settings(arguments, platform), clock)
-    rig.register(manager, clock)
+    own = credential_settings(arguments, connection.namespace)
+    credentials = credential.register(manager, own, clock, options.user_agent)
+    rig.register(manager, clock, credentials)
     network.register(manager, network_options.network_settings(arguments))
-    manager.registry.register(PolecatCollector(admission))
+
+    async def prepare() -> None:
+        platform = await platform_of(Platform(arguments.platform), connection, options.user_agent, clock)
+        admission = polecat.register(manager, _settings(arguments, platform), clock)
+        manager.registry.register(PolecatCollector(admission))
+
     logger.info("starting %s", __version__)
-    await manager.run()
+    await manager.run(prepare)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

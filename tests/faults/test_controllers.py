@@ -12,6 +12,8 @@ from gastown_operator.api.polecat import POLECAT
 from gastown_operator.api.refinery import REFINERY
 from gastown_operator.api.rig import RIG
 from gastown_operator.api.witness import WITNESS
+from gastown_operator.controllers.credential.problem import Credentials
+from gastown_operator.controllers.credential.settings import CredentialSettings
 from gastown_operator.controllers.polecat import reconciler as polecats
 from gastown_operator.controllers.rig import reconciler as rigs
 from gastown_operator.runtime.configuration import Connection
@@ -103,7 +105,7 @@ def with_polecats(cluster: Cluster) -> Cluster:
 
 @pytest.fixture
 def with_rigs(cluster: Cluster) -> Cluster:
-    rigs.register(cluster.manager, cluster.clock)
+    rigs.register(cluster.manager, cluster.clock, Credentials(CredentialSettings()))
     return cluster
 
 

@@ -12,6 +12,7 @@ from gastown_operator.api.polecat import Polecat
 from gastown_operator.api.refinery import Refinery
 from gastown_operator.api.rig import Rig
 from gastown_operator.api.witness import Witness
+from gastown_operator.controllers.credential.problem import CredentialProblem, Credentials
 from gastown_operator.controllers.polecat.admission import POLECATS_BY_RIG
 from gastown_operator.runtime.execution import Refusal
 from gastown_operator.runtime.objects import ObjectKey
@@ -39,6 +40,7 @@ class Observed:
         convoys: how many of its convoys are unfinished.
         witness: the first Witness for the rig in its work namespace.
         refinery: the first Refinery for the rig in its work namespace.
+        credential: what is wrong with the Secrets that the rig names, as far as the operator was given them.
         refusals: what the API server said when the children were last tried, in this very reconcile.
     """
 
@@ -48,6 +50,7 @@ class Observed:
     convoys: int
     witness: Child | None
     refinery: Child | None
+    credential: CredentialProblem | None = None
     refusals: tuple[Refusal, ...] = ()
 
 
@@ -61,6 +64,7 @@ class Caches:
     convoys: Store[Convoy]
     witnesses: Store[Witness]
     refineries: Store[Refinery]
+    credentials: Credentials
 
     def observe(self, rig: Rig) -> Observed:
         """Read everything from the caches, without awaiting: one consistent moment."""
@@ -73,6 +77,7 @@ class Caches:
             convoys=sum(convoy.status.phase not in ("Complete", "Failed") for convoy in convoys),
             witness=_child(self.witnesses.by_index(CHILDREN_BY_RIG, name), namespace),
             refinery=_child(self.refineries.by_index(CHILDREN_BY_RIG, name), namespace),
+            credential=self.credentials.problem(rig),
         )
 
 

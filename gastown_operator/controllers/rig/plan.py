@@ -64,6 +64,8 @@ def _verdict(observed: Observed) -> Verdict:
         return Verdict(
             RigPhase.DEGRADED, "WorkNamespaceTerminating", f'namespace "{namespace}" is being deleted'
         )
+    if observed.credential is not None:
+        return Verdict(RigPhase.DEGRADED, observed.credential.reason, observed.credential.message)
     for refusal in observed.refusals:
         return Verdict(
             RigPhase.DEGRADED, "ChildRefused", f"the API server refused a child of the rig: {refusal.error}"

@@ -11,6 +11,7 @@ from gastown_operator.api.polecat import POLECAT, Polecat
 from gastown_operator.api.refinery import REFINERY
 from gastown_operator.api.rig import RIG
 from gastown_operator.api.witness import WITNESS
+from gastown_operator.controllers.credential.problem import RIGS_BY_CREDENTIAL, Credentials
 from gastown_operator.controllers.polecat.admission import POLECATS_BY_RIG, polecats_by_rig
 from gastown_operator.controllers.rig.observe import (
     CHILDREN_BY_RIG,
@@ -62,8 +63,8 @@ class RigReconciler:
         return Result()
 
 
-def register(manager: Manager, clock: Clock) -> None:
-    """Add the rig controller to a manager."""
+def register(manager: Manager, clock: Clock, credentials: Credentials) -> None:
+    """Add the rig controller to a manager; `credentials` are those that the operator was given."""
     caches = Caches(
         rigs=manager.store(RIG, {RIGS_BY_WORK_NAMESPACE: by_work_namespace}),
         namespaces=manager.store(NAMESPACE),
@@ -71,7 +72,11 @@ def register(manager: Manager, clock: Clock) -> None:
         convoys=manager.store(CONVOY, {CHILDREN_BY_RIG: by_rig}),
         witnesses=manager.store(WITNESS, {CHILDREN_BY_RIG: by_rig}),
         refineries=manager.store(REFINERY, {CHILDREN_BY_RIG: by_rig}),
+        credentials=credentials,
     )
+
+    def of_credential(name: str) -> Iterable[ObjectKey]:
+        return (rig.metadata.key for rig in caches.rigs.by_index(RIGS_BY_CREDENTIAL, name))
 
     def of_namespace(event: Event[Namespace]) -> Iterable[ObjectKey]:
         for rig in caches.rigs.by_index(RIGS_BY_WORK_NAMESPACE, event.object.metadata.name):
@@ -84,6 +89,7 @@ def register(manager: Manager, clock: Clock) -> None:
         mapped(CONVOY, _rig_of_child),
         mapped(WITNESS, _rig_of_child),
         mapped(REFINERY, _rig_of_child),
+        *credentials.watches(of_credential),
     ]
     manager.add(
         Controller(NAME, RigReconciler(caches, manager.executor(NAME), clock), watches, concurrency=2)
