@@ -65,7 +65,7 @@ async def detect(requests: Requests, backoff: Backoff, clock: Clock) -> Platform
             ) from error
         except ApiError as error:
             delay = backoff.next()
-            logger.warning("cannot ask for the platform, again in %.1f s: %s", delay, error)
+            logger.warning("cannot ask for the platform, next attempt in %.1f s: %s", delay, error)
             await clock.sleep(delay)
         else:
             return Platform.OPENSHIFT

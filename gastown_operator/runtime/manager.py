@@ -1,7 +1,7 @@
 """Wires the runtime together: what controllers register, and the process that they run in (`lifecycle` is its life)."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from random import Random
 from typing import Any, TypeVar
@@ -178,15 +178,18 @@ class Manager:
         for transport in self._transports:
             await transport.close()
 
-    async def run(self) -> None:
+    async def run(self, prepare: Callable[[], Awaitable[None]] | None = None) -> None:
         """Run until SIGTERM, SIGINT or `stop`.
 
-        Raises ConfigurationError if an address is taken, LeadershipLost if another process may act from now on, StoppedAtOnce after a
+        `prepare` asks the server for what controllers must know before they are made, and may register them; meanwhile health
+        and metrics are served, and nothing else runs. Raises ConfigurationError if an address is taken, LeadershipLost if another process may act from now on, StoppedAtOnce after a
         second signal.
         """
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.close)
             await self._serve(stack)
+            if prepare is not None:
+                await prepare()
             await Lifecycle(
                 self._reflectors,
                 self._workers,
