@@ -83,6 +83,7 @@ def run_keeper(settings: Settings) -> int:
             Salvage(git, record.base, layout.KEEPER, sys.stdout),
             layout.HINTS,
             layout.CONTROL,
+            layout.KEEPER,
             journal,
             time.monotonic,
             _publish,

@@ -107,7 +107,9 @@ class Delivery:
         tips = [tip for tip in self.work.elsewhere(head, saved=False) if tip.commit != head]
         if head == self.record.work_begins or not self.work.count(head):
             return (
-                self._elsewhere(state, ", ".join(tip.where for tip in tips)) if tips else self._nothing(head)
+                self._elsewhere(end, state, ", ".join(tip.where for tip in tips))
+                if tips
+                else self._nothing(end, head)
             )
         checkpoint = (
             self.work.checkpoint_commit(state) if tips or (state.dirty and head != state.head) else ""
@@ -159,22 +161,22 @@ class Delivery:
         text = f"{message.message}; what was not committed {self._salvaged(extra, '')}: {refused.message}"
         return attrs.evolve(message, outcome=refused.outcome, reason=refused.reason, message=text)
 
-    def _nothing(self, head: str) -> TerminationMessage:
+    def _nothing(self, end: AgentEnd, head: str) -> TerminationMessage:
         # The mark keeps a lost message from running the agent a second time; at the base, it says that there is no work.
         self.branch.mark({self.settings.refs.done: self.record.base})
-        text = "the agent ended with exit status 0 but changed nothing; say more in spec.taskDescription, or set spec.allowNoChanges"
+        text = f"{end.text} but changed nothing; say more in spec.taskDescription, or set spec.allowNoChanges"
         count = self.work.count(head)
         if count:
             text += f" (branch {self.settings.work_branch} had {count} commits before, which are not this polecat's)"
         message = self._reached(Outcome.NO_CHANGES, "NoChanges", text)
         return attrs.evolve(message, head=head, commits=count)
 
-    def _elsewhere(self, state: WorkState, where: str) -> TerminationMessage:
+    def _elsewhere(self, end: AgentEnd, state: WorkState, where: str) -> TerminationMessage:
         """The agent says it is done, and put its work where nobody delivers it from."""
         commit = self.work.checkpoint_commit(state)
         refused = self._refused(commit)
         kept = f"it {self._salvaged(commit, '')}" if refused else f"it is kept under {self.checkpoints.ref}"
-        text = f"the agent ended with exit status 0, with nothing on its branch, but work in {where}; {kept}. Tell the agent to commit to its branch"
+        text = f"{end.text}, with nothing on its branch, but work in {where}; {kept}. Tell the agent to commit to its branch"
         message = self._reached(Outcome.CONFIG_ERROR, "WorkElsewhere", text)
         return attrs.evolve(message, head=state.head, checkpoint="" if refused else commit)
 

@@ -8,19 +8,25 @@ from pathlib import Path
 
 import attrs
 
-from gastown_operator.workload import agent_end
-from gastown_operator.workload.agent_end import AgentEnd
+from gastown_operator.workload import wrapper_report
+from gastown_operator.workload.agent_end import AgentEnd, Evidence, judge
 from gastown_operator.workload.checkpoints import Checkpoints
 from gastown_operator.workload.clone_record import CloneRecord
 from gastown_operator.workload.delivery import Delivery, report_done
 from gastown_operator.workload.errors import AttemptError, GitError
+from gastown_operator.workload.evidence import collect
 from gastown_operator.workload.git import Git
 from gastown_operator.workload.journal import Journal
 from gastown_operator.workload.message import Outcome, TerminationMessage
+from gastown_operator.workload.overseer import Overseer
+from gastown_operator.workload.pruning import Pruning
 from gastown_operator.workload.remote import Remote
 from gastown_operator.workload.salvage import Salvage
+from gastown_operator.workload.sensors import Sensors
 from gastown_operator.workload.settings import Settings
 from gastown_operator.workload.signals import EndComesError, Wakeups
+from gastown_operator.workload.transcript import Transcript
+from gastown_operator.workload.tree_watch import TreeWatch
 from gastown_operator.workload.work import Work
 from gastown_operator.workload.work_branch import WorkBranch
 
@@ -40,6 +46,7 @@ class Keeper:
     """Watches over one attempt.
 
     Args:
+        volume: the keeper's own volume; its readiness file goes there.
         monotonic: seconds that only grow.
         publish: takes the termination message, as often as there is a better one.
         wall: seconds since 1970.
@@ -53,16 +60,32 @@ class Keeper:
     salvage: Salvage
     hints: Path
     control: Path
+    volume: Path
     journal: Journal
     monotonic: Callable[[], float]
     publish: Callable[[TerminationMessage], None]
     wall: Callable[[], float] = time.time
     _checkpoints: Checkpoints = attrs.field(init=False)
     _checkpointed: str = attrs.field(init=False, default="")
+    _transcript: Transcript = attrs.field(init=False)
+    _overseer: Overseer = attrs.field(init=False)
+    _pruning: Pruning = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        """One view of the checkpoint refs for the whole attempt."""
+        """One view of the checkpoint refs, and of the agent, for the whole attempt."""
         self._checkpoints = Checkpoints(self.settings, self.record, self.remote, self.git, self.journal)
+        self._transcript = Transcript(self.hints)
+        self._pruning = Pruning(self.git)
+        sensors = Sensors(self.hints, self.control, self._transcript, TreeWatch(self.work.repository))
+        self._overseer = Overseer(
+            self.settings,
+            self.control,
+            self.volume / "active",
+            sensors.read,
+            self.journal,
+            self.monotonic,
+            self._deadline(),
+        )
 
     def run(self, wakeups: Wakeups) -> TerminationMessage:
         """Work until the agent has ended and everything that can be saved is saved; the last message."""
@@ -77,22 +100,17 @@ class Keeper:
 
     def _watch(self, wakeups: Wakeups) -> None:
         """Checkpoint at every interval, or when asked (SIGUSR1 from preStop), until the agent has ended."""
-        deadline = self._deadline()
         next_checkpoint = self.monotonic() + self.settings.checkpoint_interval
         while True:
-            until = next_checkpoint if deadline is None else min(next_checkpoint, deadline)
-            came = wakeups.wait(until - self.monotonic())
+            self._overseer.tick()
+            came = wakeups.wait(min(next_checkpoint, self._overseer.next_tick) - self.monotonic())
             if came & set(ENDING):
                 self._await_agent(wakeups, came)
                 return
-            if deadline is not None and self.monotonic() >= deadline:
-                self.journal(
-                    "the deadline has passed; asking the agent to stop", seconds=self.settings.deadline
-                )
-                (self.control / "stop").write_text("deadline\n")
-                deadline = None
+            self._overseer.tick()
             if (signal.SIGUSR1 in came and not self._agent_reported()) or self.monotonic() >= next_checkpoint:
-                self._checkpoint(wakeups)
+                with self._overseer.meanwhile():
+                    self._checkpoint(wakeups)
                 next_checkpoint = self.monotonic() + self.settings.checkpoint_interval
 
     def _await_agent(self, wakeups: Wakeups, came: set[signal.Signals]) -> None:
@@ -105,7 +123,7 @@ class Keeper:
 
     def _agent_reported(self) -> bool:
         """Whether the agent has ended: then preStop has nothing to save that the end does not save anyway."""
-        return agent_end.read(self.hints, self.control).code is not None
+        return wrapper_report.read(self.hints).code is not None
 
     def _deadline(self) -> float | None:
         """When the agent is asked to stop: counted from the clone, so that a keeper that was restarted does not begin anew."""
@@ -124,21 +142,35 @@ class Keeper:
         if self.record.done:
             return
         guard = wakeups.breaking_off if wakeups is not None else nullcontext
+        commit = ""
         try:
-            commit = self.work.checkpoint_commit(self.work.look())
+            state = self.work.look()
+            commit = self.work.checkpoint_commit(state)
             if commit in (self.record.start, self._checkpointed):
                 return
             self._checkpoints.push(commit, CHECKPOINT_TIMEOUT, guard)
+            self._checkpointed = commit
+            self._overseer.state.update(checkpoint=commit, commits=self.work.count(state.delivered))
+            self.journal("checkpoint", commit=commit, ref=self._checkpoints.ref)
         except (AttemptError, GitError, OSError, EndComesError) as error:
             self.journal("no checkpoint this time", cause=str(error))
+        finally:
+            self._make_room(commit)
+
+    def _make_room(self, *commits: str) -> None:
+        """Forget objects of earlier checkpoints; nothing runs now that could need them."""
+        try:
+            freed = self._pruning.prune(*dict.fromkeys(it for it in (self._checkpointed, *commits) if it))
+        except (GitError, OSError) as error:
+            self.journal("objects of earlier checkpoints stay", cause=str(error))
             return
-        self._checkpointed = commit
-        self.journal("checkpoint", commit=commit, ref=self._checkpoints.ref)
+        if freed:
+            self.journal("removed objects of earlier checkpoints", bytes=freed)
 
     def _finish(self, wakeups: Wakeups, give_up_at: float) -> TerminationMessage:
         if self.record.done:
             return report_done(self.record, self.git, self.settings)
-        end = agent_end.read(self.hints, self.control)
+        end = judge(self._evidence())
         self.publish(_unfinished(self.record, end))
         delivery = self._delivery(lambda: give_up_at - self.monotonic())
         pause = _FIRST_RETRY
@@ -150,6 +182,14 @@ class Keeper:
             self.journal("cannot deliver yet", reason=message.reason, cause=message.message, again_in=pause)
             wakeups.wait(pause)
             pause *= 2
+
+    def _evidence(self) -> Evidence:
+        volumes = {
+            "the workspace": self.work.repository.parent,
+            "the agent's hints": self.hints,
+            "the keeper's volume": self.volume,
+        }
+        return collect(self.settings, self.hints, self.control, self._transcript, volumes)
 
     def _delivery(self, remaining: Callable[[], float]) -> Delivery:
         branch = WorkBranch(self.settings, self.record, self.remote, self.git, remaining)

@@ -140,6 +140,7 @@ class Attempt:
             Salvage(keeper_git, self.record.base, self.root, self.log),
             self.hints,
             self.control,
+            self.root,
             journal,
             monotonic,
             self.published.append,
