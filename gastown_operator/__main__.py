@@ -10,6 +10,7 @@ from pathlib import Path
 import anyio
 
 from gastown_operator import __version__
+from gastown_operator.agents.prices import parse_overrides
 from gastown_operator.controllers.credential import reconciler as credential
 from gastown_operator.controllers.metrics import PolecatCollector
 from gastown_operator.controllers.network import reconciler as network
@@ -18,7 +19,7 @@ from gastown_operator.controllers.options import add_options, credential_setting
 from gastown_operator.controllers.platform import Platform, platform_of
 from gastown_operator.controllers.polecat import reconciler as polecat
 from gastown_operator.controllers.rig import reconciler as rig
-from gastown_operator.controllers.settings import WORKLOAD_USER, OperatorSettings
+from gastown_operator.controllers.settings import DEFAULT_FULL_CLONE_LIMIT, WORKLOAD_USER, OperatorSettings
 from gastown_operator.runtime.access import MetricsSecurity
 from gastown_operator.runtime.clock import SystemClock
 from gastown_operator.runtime.configuration import load_connection
@@ -38,6 +39,23 @@ def _positive(text: str) -> float:
     if not 0.0 < seconds < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is no positive number of seconds")
     return seconds
+
+
+def _prices(path: str) -> str:
+    """Return the text of a file with prices, if gateways can read it."""
+    try:
+        text = Path(path).read_text()
+        parse_overrides(text)
+    except (OSError, ValueError) as error:
+        raise argparse.ArgumentTypeError(f"{path}: {error}") from error
+    return text
+
+
+def _mebibytes(text: str) -> int:
+    size = int(text)
+    if size < 0:
+        raise argparse.ArgumentTypeError(f"{text} is no size")
+    return size
 
 
 def _namespaces(text: str) -> tuple[str, ...]:
@@ -99,6 +117,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--health-probe-bind-address", default=":8081", help='where /healthz and /readyz are; "0" for nowhere'
     )
+    parser.add_argument(
+        "--model-prices",
+        type=_prices,
+        default="",
+        metavar="FILE",
+        help="JSON with prices of models in US dollars per million tokens, beside the known ones or in their place: "
+        '{"my-model": {"input": "3", "output": "15", "cache_read": "0.3"}}',
+    )
+    parser.add_argument(
+        "--full-clone-limit",
+        type=_mebibytes,
+        default=DEFAULT_FULL_CLONE_LIMIT,
+        metavar="MIB",
+        help=f"clone without old history above this size; 0 for never (default: {DEFAULT_FULL_CLONE_LIMIT})",
+    )
     add_options(parser)
     network_options.add_options(parser)
     _add_election(parser)
@@ -153,6 +186,8 @@ def _settings(arguments: argparse.Namespace, platform: Platform) -> OperatorSett
         native_sidecars=arguments.sidecars == "native",
         run_as_user=None if platform is Platform.OPENSHIFT else WORKLOAD_USER,
         start_timeout=arguments.pod_start_timeout,
+        model_prices=arguments.model_prices,
+        full_clone_limit=arguments.full_clone_limit,
         egress=egress(arguments),
     )
 
