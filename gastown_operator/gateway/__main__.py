@@ -1,0 +1,125 @@
+"""The program of the container `gateway`: `python3 -m gastown_operator.gateway`."""
+
+import asyncio
+import os
+import signal
+import stat
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+import attrs
+
+from gastown_operator.agents.prices import parse_overrides
+from gastown_operator.gateway.budget import Limits, Meter
+from gastown_operator.gateway.control import ControlFiles, Paths
+from gastown_operator.gateway.credentials import CredentialFiles
+from gastown_operator.gateway.egress import Proxies, trust
+from gastown_operator.gateway.logs import JsonJournal
+from gastown_operator.gateway.message import GatewayRecord, ModelOutcome
+from gastown_operator.gateway.metrics import Metrics
+from gastown_operator.gateway.record import Ledger
+from gastown_operator.gateway.redact import Redactor
+from gastown_operator.gateway.retry import Breaker, RequestRate
+from gastown_operator.gateway.server import Server
+from gastown_operator.gateway.services import Services
+from gastown_operator.gateway.settings import METRICS_PORT, PORT, GatewaySettings, from_environment
+from gastown_operator.gateway.upstream import Upstream
+
+_SECONDS_TO_CONNECT: Final = 15.0
+_BETWEEN_LINES: Final = 60.0
+
+
+@asynccontextmanager
+async def services(
+    settings: GatewaySettings, paths: Paths, environment: Mapping[str, str]
+) -> AsyncIterator[Services]:
+    """The parts of a gateway. Raises ValueError and OSError where settings or certificates are not usable."""
+    redactor = Redactor()
+    limits = Limits(settings.max_tokens, Decimal(settings.max_cost) if settings.max_cost else None)
+    connector = aiohttp.TCPConnector(
+        limit=0, ssl=trust(environment.get("GASTOWN_CA_FILE", "")), keepalive_timeout=30
+    )
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=_SECONDS_TO_CONNECT)
+    async with aiohttp.ClientSession(
+        connector=connector,
+        timeout=timeout,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        skip_auto_headers=("User-Agent",),
+    ) as session:
+        proxies = Proxies.from_environment()
+        yield Services(
+            settings=settings,
+            upstream=Upstream(session, settings.base, proxies, settings.first_byte_timeout, redactor),
+            credentials=CredentialFiles(paths.credentials, settings.secret, settings.secret_key),
+            overrides=parse_overrides(settings.prices),
+            ledger=Ledger(Meter(limits), settings.model),
+            breaker=Breaker(),
+            rate=RequestRate(settings.requests_per_minute),
+            control=ControlFiles(paths, time.monotonic),
+            metrics=Metrics(),
+            redactor=redactor,
+            journal=JsonJournal(settings.polecat, redactor),
+            clock=time.monotonic,
+        )
+
+
+async def run(settings: GatewaySettings, paths: Paths, environment: Mapping[str, str]) -> None:
+    """Serve until a signal or the pipe says that the end has come."""
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    async with services(settings, paths, environment) as parts:
+        if settings.ended_by_pipe:
+            _watch(paths.alive, ended)
+        server = Server(parts)
+        await server.listen("127.0.0.1", PORT, "", METRICS_PORT)
+        parts.publish()
+        parts.journal("serving", upstream=settings.base)
+        while not ended.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), _BETWEEN_LINES)
+            parts.journal("record", **attrs.asdict(parts.ledger.record()))
+        await server.end()
+        parts.control.conclude(parts.ledger.record())
+
+
+def _watch(pipe: Path, ended: asyncio.Event) -> None:
+    """See the end of the agent at a FIFO: its last writer closes it, however the agent died."""
+    descriptor = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+    if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ValueError(f"{pipe} is not a FIFO")
+    loop = asyncio.get_running_loop()
+
+    def readable() -> None:
+        if not os.read(descriptor, 4096):
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+            ended.set()
+
+    loop.add_reader(descriptor, readable)
+
+
+def main(environment: Mapping[str, str], paths: Paths) -> int:
+    """Exit status: 0 when told to end, 1 when what was configured is not usable; the record says why."""
+    settings = from_environment(environment)
+    try:
+        asyncio.run(run(settings, paths, environment))
+    except (ValueError, ArithmeticError, OSError) as error:
+        message = f"the gateway cannot start: {error}"
+        JsonJournal(settings.polecat, Redactor())("failed", cause=message)
+        record = GatewayRecord(ModelOutcome.CONFIG, "GatewayConfig", message, model=settings.model)
+        ControlFiles(paths, time.monotonic).conclude(record)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(os.environ, Paths()))

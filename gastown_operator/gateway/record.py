@@ -1,0 +1,70 @@
+"""The running record of an attempt: its sums, and how the last request of the work ended."""
+
+from attrs import define, field
+
+from gastown_operator.gateway.budget import Meter
+from gastown_operator.gateway.failures import Failure
+from gastown_operator.gateway.message import GatewayRecord, ModelOutcome
+
+
+@define
+class Ledger:
+    """Collects what becomes of requests.
+
+    Args:
+        meter: has the sums.
+        model: the model of the work, where it is known beforehand.
+    """
+
+    meter: Meter
+    model: str = ""
+    requests: int = field(init=False, default=0)
+    side_requests: int = field(init=False, default=0)
+    stopped: str = field(init=False, default="")
+    _status: int = field(init=False, default=0)
+    _outcome: ModelOutcome = field(init=False, default=ModelOutcome.NONE)
+    _reason: str = field(init=False, default="")
+    _message: str = field(init=False, default="")
+
+    def sent(self, model: str, *, side: bool) -> None:
+        """A request that costs something is sent on."""
+        self.requests += 1
+        self.side_requests += side
+        if not side:
+            self.model = model
+
+    def succeeded(self, status: int) -> None:
+        """A request of the work was answered to its end."""
+        self._status = status
+        if not self.stopped:
+            self._outcome, self._reason, self._message = ModelOutcome.OK, "", ""
+
+    def failed(self, failure: Failure) -> None:
+        """A request of the work was not answered, or not to its end. Nothing comes after the end of the budget."""
+        self._status = failure.status
+        if not self.stopped:
+            self._outcome, self._reason, self._message = failure.outcome, failure.reason, failure.message
+
+    def stop(self, failure: Failure) -> None:
+        """The gateway stops the agent; that stays the outcome."""
+        self._outcome, self._reason, self._message = failure.outcome, failure.reason, failure.message
+        self.stopped = "budget"
+
+    def record(self) -> GatewayRecord:
+        """What is known so far."""
+        meter = self.meter
+        return GatewayRecord(
+            outcome=self._outcome,
+            reason=self._reason,
+            message=self._message,
+            requests=self.requests,
+            input_tokens=meter.settled.input,
+            cache_read_tokens=meter.settled.cache_read,
+            cache_write_tokens=meter.settled.cache_write,
+            output_tokens=meter.settled.output,
+            cost_usd=f"{meter.cost.normalize():f}" if meter.priced else None,
+            estimated=meter.estimated,
+            stopped=self.stopped,
+            model=self.model,
+            status=self._status,
+        )
