@@ -13,11 +13,15 @@ NAMESPACES ?=
 # Serve the metrics over TLS with this Secret of type kubernetes.io/tls, to whom RBAC lets (default: plain HTTP).
 METRICS_SECRET ?=
 
+# Secrets in gastown-system that the operator may read, and mirrors to where rigs work, such as CREDENTIALS=claude-credentials,git-credentials (default: none).
+CREDENTIALS ?=
+
 comma = ,
 OURS = app.kubernetes.io/name=gastown-operator,app.kubernetes.io/component=operator
 
 RENDER = $(PYTHON) hack/render.py --operator '$(IMG)' --workload '$(WORKLOAD_IMG)' --agent '$(AGENT_IMG)' \
-	$(if $(NAMESPACES),--namespaces '$(NAMESPACES)') $(if $(METRICS_SECRET),--metrics-secret '$(METRICS_SECRET)')
+	$(if $(NAMESPACES),--namespaces '$(NAMESPACES)') $(if $(METRICS_SECRET),--metrics-secret '$(METRICS_SECRET)') \
+	$(if $(CREDENTIALS),--credentials '$(CREDENTIALS)')
 
 POLICIES_SERVED = $(KUBECTL) get --raw /apis/admissionregistration.k8s.io/v1 | grep -q '"validatingadmissionpolicies"'
 
@@ -50,7 +54,7 @@ install: ## apply the CRDs to the current cluster
 uninstall: ## remove the CRDs, and with them every Rig and Polecat
 	$(KUBECTL) delete --ignore-not-found -f manifests/crd
 
-deploy: $(addprefix namespace-,$(filter-out gastown-workers,$(subst $(comma), ,$(NAMESPACES)))) ## deploy the operator: make deploy IMG=… WORKLOAD_IMG=… AGENT_IMG=… [NAMESPACES=…] [METRICS_SECRET=…]
+deploy: $(addprefix namespace-,$(filter-out gastown-workers,$(subst $(comma), ,$(NAMESPACES)))) ## deploy the operator: make deploy IMG=… WORKLOAD_IMG=… AGENT_IMG=… [NAMESPACES=…] [METRICS_SECRET=…] [CREDENTIALS=…]
 	$(RENDER) | $(KUBECTL) apply -f -
 	@if $(POLICIES_SERVED); then $(PYTHON) hack/render.py --policies | $(KUBECTL) apply -f -; \
 		else echo 'make: this server has no ValidatingAdmissionPolicy in v1 (Kubernetes 1.30): who may edit Polecats may forge their status'; fi
@@ -64,10 +68,15 @@ namespace-%:
 withdraw:
 	$(if $(NAMESPACES),$(KUBECTL) delete --ignore-not-found clusterrolebinding/gastown-operator-work)
 	$(if $(METRICS_SECRET),,$(KUBECTL) delete --ignore-not-found clusterrolebinding/gastown-operator-metrics-access)
+	$(if $(CREDENTIALS),,$(FORGET_CREDENTIALS))
+	$(if $(NAMESPACES),$(KUBECTL) delete --ignore-not-found clusterrolebinding/gastown-operator-copies)
 	@for namespace in $$($(KUBECTL) get rolebindings --all-namespaces --field-selector metadata.name=gastown-operator-work \
 		--output 'jsonpath={.items[*].metadata.namespace}'); do \
 		case ',$(NAMESPACES),' in *",$$namespace,"*) ;; *) \
-			$(KUBECTL) --namespace "$$namespace" delete rolebinding/gastown-operator-work ;; esac; done
+			$(KUBECTL) --namespace "$$namespace" delete --ignore-not-found rolebinding/gastown-operator-work rolebinding/gastown-operator-copies ;; esac; done
+
+FORGET_CREDENTIALS = $(KUBECTL) delete --ignore-not-found --namespace gastown-system clusterrole/gastown-operator-copies \
+	clusterrolebinding/gastown-operator-copies role/gastown-operator-credentials rolebinding/gastown-operator-credentials
 
 undeploy: ## remove the operator, whatever options it was deployed with; the work namespace and the CRDs stay
 	$(RENDER) --removable | $(KUBECTL) delete --ignore-not-found -f -

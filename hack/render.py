@@ -24,6 +24,9 @@ FILES = (
 SCOPED = ("scope-events.yaml", "scope-namespace.yaml")
 # What is added where the metrics are served over TLS, to whom RBAC lets.
 SECURED = ("metrics-access.yaml",)
+# What is added where the operator has credentials to mirror, and what takes the place of the second where it works in some namespaces.
+ENTRUSTED = ("credentials-access.yaml", "credentials-scope-cluster.yaml")
+ENTRUSTED_IN = ("credentials-scope-namespace.yaml",)
 # What is applied only where the server has ValidatingAdmissionPolicies in v1: elsewhere it would make all of it fail.
 POLICIES = ("admission-policies.yaml",)
 CERTIFICATES = "/etc/gastown/metrics-certificate"
@@ -65,21 +68,32 @@ def secret(text: str) -> str:
     return text
 
 
+def secrets(text: str) -> tuple[str, ...]:
+    """Return the Secrets of a list with commas, if they can be names of Secrets."""
+    return tuple(dict.fromkeys(secret(name.strip()) for name in text.split(",")))
+
+
 def render(
     images: Mapping[str, str],
     files: Sequence[str] = FILES,
     only_in: Sequence[str] = (),
     metrics_secret: str | None = None,
+    credentials: Sequence[str] = (),
 ) -> str:
     """Return the manifests of `files` as one stream of documents, with `images` in the place of DEFAULTS.
 
     With `only_in`, the operator watches these namespaces alone, and has rights in no other. With `metrics_secret`, it serves its
-    metrics over TLS with that Secret's certificate, to whom RBAC lets.
+    metrics over TLS with that Secret's certificate, to whom RBAC lets. `credentials` are the Secrets that it may read and mirror.
     """
     files = (*files, *SECURED) if metrics_secret else files
+    files = (*files, *ENTRUSTED) if credentials else files
     text = "---\n".join(part for name in files for part in _parts(name, only_in))
     if only_in:
         text = text.replace(ELECT, f"{ELECT}            - --namespaces={','.join(only_in)}\n")
+    if credentials:
+        names = f"resourceNames: [{', '.join(credentials)}]"
+        text = text.replace(ELECT, f"{ELECT}            - --credentials={','.join(credentials)}\n")
+        text = text.replace("resourceNames: [NAME]", names)
     if metrics_secret:
         text = _secured(text, metrics_secret)
     wanted = {default: images.get(name, default) for name, default in DEFAULTS.items()}
@@ -107,11 +121,11 @@ def _secured(text: str, name: str) -> str:
 
 def _parts(name: str, only_in: Sequence[str]) -> list[str]:
     """Return the documents that a file stands for in this scope."""
-    text = (MANIFESTS / name).read_text()
-    if name != "scope-cluster.yaml" or not only_in:
-        return [text]
-    events, binding = ((MANIFESTS / each).read_text() for each in SCOPED)
-    return [events, *(binding.replace(WORKERS, f"namespace: {each}\n") for each in only_in)]
+    everywhere = {"scope-cluster.yaml": SCOPED, "credentials-scope-cluster.yaml": ENTRUSTED_IN}
+    if name not in everywhere or not only_in:
+        return [(MANIFESTS / name).read_text()]
+    *once, binding = ((MANIFESTS / each).read_text() for each in everywhere[name])
+    return [*once, *(binding.replace(WORKERS, f"namespace: {each}\n") for each in only_in)]
 
 
 def main() -> None:
@@ -144,6 +158,13 @@ def main() -> None:
         metavar="NAME",
         help="a Secret of type kubernetes.io/tls in gastown-system: serve the metrics over TLS, to whom RBAC lets (default: plain HTTP)",
     )
+    parser.add_argument(
+        "--credentials",
+        type=secrets,
+        default=(),
+        metavar="A,B",
+        help="Secrets in gastown-system that the operator mirrors to where rigs work, and whose OAuth tokens it refreshes (default: none)",
+    )
     options = parser.parse_args()
     if options.policies:
         sys.stdout.write(render({}, POLICIES))
@@ -155,6 +176,7 @@ def main() -> None:
             files,
             options.namespaces,
             options.metrics_secret,
+            options.credentials,
         )
     )
 

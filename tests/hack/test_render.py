@@ -11,6 +11,8 @@ import yaml
 
 from hack.render import (
     DEFAULTS,
+    ENTRUSTED,
+    ENTRUSTED_IN,
     FILES,
     MANIFESTS,
     POLICIES,
@@ -43,7 +45,7 @@ def rules() -> Iterator[dict[str, Any]]:
 
 
 def test_every_manifest_is_deployed() -> None:
-    assert sorted(FILES + SCOPED + SECURED + POLICIES) == sorted(
+    assert sorted(FILES + SCOPED + SECURED + POLICIES + ENTRUSTED + ENTRUSTED_IN) == sorted(
         path.name for path in MANIFESTS.glob("*.yaml")
     )
 
@@ -117,6 +119,18 @@ def test_protected_metrics_have_a_certificate_and_the_right_to_ask_who_scrapes()
     assert pod["volumes"] == [{"name": "metrics-certificate", "secret": {"secretName": "metrics-tls"}}]
     assert ("ClusterRole", "gastown-operator-metrics-access") in objects(text)
     assert ("ClusterRole", "gastown-operator-metrics-access") not in objects(render({}))
+
+
+@pytest.mark.parametrize("only_in", [(), ("team-a", "team-b")])
+def test_an_operator_with_credentials_reaches_these_secrets_and_no_others(only_in: tuple[str, ...]) -> None:
+    text = render({}, only_in=only_in, credentials=("claude", "git"))
+    assert "--credentials=claude,git" in operator_container(text)["args"]
+    roles = [each for each in yaml.safe_load_all(text) if each["kind"] in ("Role", "ClusterRole")]
+    found = [rule for role in roles for rule in role["rules"] if "secrets" in rule["resources"]]
+    assert [rule["resourceNames"] for rule in found] == [["claude", "git"]] * 2
+    bindings = [each for each in yaml.safe_load_all(text) if each["kind"].endswith("RoleBinding")]
+    copies = [each for each in bindings if each["roleRef"]["name"] == "gastown-operator-copies"]
+    assert tuple(each["metadata"].get("namespace") for each in copies) == (only_in or (None,))
 
 
 @pytest.mark.parametrize("text", ["", "A", "a b", "a\nb: c", "-a"])
