@@ -42,7 +42,9 @@ def _positive(text: str) -> float:
 
 
 def _prices(path: str) -> str:
-    """Return the text of a file with prices, if gateways can read it."""
+    """Return the text of a file with prices, if gateways can read it; no file, no text."""
+    if not path:
+        return ""
     try:
         text = Path(path).read_text()
         parse_overrides(text)
