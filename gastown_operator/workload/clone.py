@@ -11,7 +11,7 @@ from gastown_operator.workload import bases, control_files, keeper_repository, l
 from gastown_operator.workload.clone_record import CloneRecord
 from gastown_operator.workload.errors import AttemptError
 from gastown_operator.workload.git import Git
-from gastown_operator.workload.history import CLONE_TIMEOUT, History, Wanted
+from gastown_operator.workload.history import CLONE_TIMEOUT, PATIENCE, History, Wanted
 from gastown_operator.workload.journal import Journal
 from gastown_operator.workload.message import Outcome
 from gastown_operator.workload.refs import branch_ref, newest_checkpoint
@@ -58,6 +58,7 @@ class Clone:
     paths: ClonePaths
     journal: Journal
     wall: Callable[[], float] = time.time
+    patience: float = PATIENCE
 
     def run(self) -> CloneRecord:
         """Clone, check out, and write what agent and keeper need.
@@ -174,6 +175,7 @@ class Clone:
             mirror.Mirror(volume) if volume else None,
             fresh,
             self.journal,
+            self.patience,
         )
         try:
             return history.bring()

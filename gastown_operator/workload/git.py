@@ -30,6 +30,8 @@ _CONFIGURATION: Final[Mapping[str, str]] = {
     "credential.helper": "",
     "diff.ignoreSubmodules": "all",
     "fetch.recurseSubmodules": "false",
+    # What came stays a pack, however little it is: its size can be seen, and a thousand files need not be written.
+    "fetch.unpackLimit": "1",
     "push.recurseSubmodules": "no",
     "push.followTags": "false",
     "gc.auto": "0",
@@ -178,11 +180,12 @@ def _communicate(
         return process.communicate(stdin, timeout)
     until = time.monotonic() + timeout
     given: bytes | None = stdin
+    pause = 0.0
     while True:
         try:
-            return process.communicate(given, _LOOK_EVERY)
+            return process.communicate(given, pause)
         except subprocess.TimeoutExpired:
-            given = None
+            given, pause = None, _LOOK_EVERY
             if enough() or time.monotonic() >= until:
                 raise
 

@@ -47,13 +47,14 @@ class History:
     """Fetches from the server, and from a mirror before it where there is one.
 
     A server does not say how much it would send. So a complete clone is begun, and broken off when it turns out to be more than the
-    limit, or takes longer than `PATIENCE`; that costs a large repository at most the limit more than the shallow clone that follows.
+    limit, or takes too long; that costs a large repository at most the limit more than the shallow clone that follows.
 
     Args:
         wanted: what shall be there at the end.
         limit: MiB of objects above which the clone is shallow; 0 for never.
         mirror: a local repository that may have much of it.
         fresh: makes the repository, empty, in the place of a former try.
+        patience: seconds after which a complete clone is broken off, where there is a limit.
         monotonic: seconds that only grow.
     """
 
@@ -63,6 +64,7 @@ class History:
     mirror: Mirror | None
     fresh: Callable[[], Git]
     journal: Journal
+    patience: float = PATIENCE
     monotonic: Callable[[], float] = time.monotonic
 
     def bring(self) -> Git:
@@ -87,7 +89,7 @@ class History:
 
     def _complete(self) -> Git | None:
         """The repository with its whole history; None where that is too much."""
-        watch = _Watch(self.limit * _MIB, self.monotonic() + PATIENCE, self.monotonic)
+        watch = _Watch(self.limit * _MIB, self.monotonic() + self.patience, self.monotonic)
         git, seeded = self._seeded(watch)
         if watch.broke_off():
             return None
@@ -156,7 +158,7 @@ class _Watch:
         return (lambda: self._too_much(git)) if self.limit else None
 
     def _too_much(self, git: Git) -> bool:
-        self._broke = self._broke or self.monotonic() > self.until or _size(git) > self.limit
+        self._broke = self._broke or self.monotonic() >= self.until or _size(git) > self.limit
         return self._broke
 
     def broke_off(self) -> bool:

@@ -35,4 +35,5 @@ def give(git: Git, keeper: Git, commit: str, without: Sequence[str]) -> None:
     """Copy a commit that no server has, so that it outlives the agent's repository; `without` what these commits contain."""
     revisions = "".join(f"{it}\n" for it in (commit, *(f"^{other}" for other in without)))
     pack = git.run("pack-objects", "--quiet", "--revs", "--stdout", stdin=revisions.encode())
-    keeper.run("unpack-objects", "-q", stdin=pack)
+    # Not `unpack-objects`: it writes nothing that can be seen in the agent's repository.
+    keeper.run("index-pack", "--stdin", stdin=pack)

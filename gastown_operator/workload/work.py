@@ -47,7 +47,8 @@ class WorkState:
         delivered: newest commit of the work; another one than `head` only where the agent left its branch behind.
         tree: the work tree.
         dirty: whether `tree` differs from the tree of `head`.
-        left_out: files that could not be read.
+        left_out: files that could not be read, or not stored.
+        no_room: whether some of them could not be stored because the keeper's volume is full.
     """
 
     head: str
@@ -55,6 +56,7 @@ class WorkState:
     tree: str
     dirty: bool
     left_out: tuple[str, ...]
+    no_room: bool = False
 
 
 @attrs.define
@@ -104,7 +106,7 @@ class Work:
             commits = self.commits()
         taken = self.snapshots.take(commits.head)
         dirty = taken.tree != self.git.line("rev-parse", f"{commits.head}^{{tree}}")
-        return WorkState(commits.head, commits.delivered, taken.tree, dirty, taken.left_out)
+        return WorkState(commits.head, commits.delivered, taken.tree, dirty, taken.left_out, taken.no_room)
 
     def commit(self, state: WorkState, message: str, beside: Sequence[str] = ()) -> str:
         """A commit of the work tree on top of HEAD, the same one for the same state; the agent's repository does not get it."""
@@ -208,7 +210,7 @@ class Work:
         return found, unreadable
 
     def _last_known(self) -> str:
-        if not self._exists(self._last_head):
+        if not all(map(self._exists, (self._last_head, *(commit for _, commit in self.settings.bases)))):
             self.journal("the agent removed git objects; fetching what the server has", head=self._last_head)
             names = [self.settings.base_branch, self.settings.work_branch]
             branches = [branch_ref(name) for name in (*names, *(name for name, _ in self.settings.bases))]

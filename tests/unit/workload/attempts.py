@@ -1,5 +1,6 @@
 """A real git remote in a directory, and the workload's programs on a work tree beside it."""
 
+import os
 import signal
 import subprocess
 import time
@@ -14,6 +15,7 @@ from gastown_operator.workload.clone import Clone, ClonePaths
 from gastown_operator.workload.clone_record import CloneRecord
 from gastown_operator.workload.credentials import Access
 from gastown_operator.workload.git import Git
+from gastown_operator.workload.history import PATIENCE
 from gastown_operator.workload.journal import JsonJournal
 from gastown_operator.workload.keeper import Keeper
 from gastown_operator.workload.message import TerminationMessage
@@ -30,12 +32,12 @@ LOCAL_ACCESS = Access({"GIT_ALLOW_PROTOCOL": "file"}, {})
 IDENTITY = ("-c", "user.name=somebody", "-c", "user.email=somebody@example.invalid")
 
 
-def git(directory: Path, *arguments: str) -> str:
+def git(directory: Path, *arguments: str, stdin: bytes = b"") -> str:
     """What `git ARGUMENTS` prints in a directory, as its user would run it."""
     done = subprocess.run(
-        ["git", *IDENTITY, *arguments], cwd=directory, check=True, capture_output=True, text=True
+        ["git", *IDENTITY, *arguments], cwd=directory, check=True, capture_output=True, input=stdin
     )
-    return done.stdout.strip()
+    return done.stdout.decode().strip()
 
 
 @attrs.frozen
@@ -69,6 +71,19 @@ class RemoteRepository:
         git(checkout, "commit", "--quiet", "--message", message)
         git(checkout, "push", "--quiet", "origin", branch)
         return git(checkout, "rev-parse", "HEAD")
+
+    def grow(self, branch: str, commits: int) -> None:
+        """Add commits to a branch, each of which changes one of ten files by a few random bytes."""
+        stream = [f"reset refs/heads/{branch}\nfrom refs/heads/{branch}^0\n"]
+        for number in range(commits):
+            message, content = f"Change {number}", os.urandom(16).hex()
+            stream.append(
+                f"commit refs/heads/{branch}\ncommitter A <a@example.invalid> {1700000000 + number} +0000\n"
+                f"data {len(message)}\n{message}\nM 644 inline grown/{number % 10}.txt\ndata {len(content)}\n{content}\n"
+            )
+        subprocess.run(
+            ["git", "fast-import", "--quiet"], cwd=self.path, input="".join(stream).encode(), check=True
+        )
 
     def hook(self, name: str, text: str) -> None:
         """Install a server-side hook."""
@@ -104,8 +119,8 @@ class Attempt:
         """What clone and keeper write for the wrapper."""
         return self.root / "control"
 
-    def clone(self) -> CloneRecord:
-        """Run the init container."""
+    def clone(self, patience: float = PATIENCE) -> CloneRecord:
+        """Run the init container; without patience, its clone is shallow wherever it may be."""
         for directory in (self.hints, self.control):
             directory.mkdir(parents=True, exist_ok=True)
         paths = ClonePaths(
@@ -115,8 +130,9 @@ class Attempt:
             self.root / "keeper.git",
             self.root / "clone.json",
             self.root / "files.jsonl",
+            self.root.parent / "mirror",
         )
-        Clone(self.settings, self.remote, paths, JsonJournal("clone")).run()
+        Clone(self.settings, self.remote, paths, JsonJournal("clone"), patience=patience).run()
         self.record = clone_record.read(self.root / "clone.json")
         return self.record
 
