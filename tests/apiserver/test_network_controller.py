@@ -1,0 +1,182 @@
+"""NetworkPolicies of rigs on a real API server, by the operator under its shipped rights: written, kept, taken away, and then quiet."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from attrs import define
+
+from gastown_operator.api.core import NAMESPACE
+from gastown_operator.api.networkpolicy import NETWORK_POLICY
+from gastown_operator.api.rig import RIG
+from gastown_operator.runtime.events import EVENT
+from tests.apiserver.client import JSON, eventually
+from tests.support.audit import AuditLog, Write
+from tests.support.cluster import Cluster, connect, environment
+from tests.support.installation import install, operator_kubeconfig
+from tests.support.operator_process import OperatorProcess
+
+HOW = "hack/cluster exec --name apiserver -- .venv/bin/pytest tests/apiserver"
+WALL = "default-deny-gastown"
+
+
+@define
+class Place:
+    """Two namespaces, and a rig that works in the first."""
+
+    cluster: Cluster
+    audit: AuditLog
+    rig: str
+    namespace: str
+    other: str
+
+    def policies(self, namespace: str) -> dict[str, JSON]:
+        return {
+            policy["metadata"]["name"]: policy for policy in self.cluster.objects(NETWORK_POLICY, namespace)
+        }
+
+    def await_policies(self, namespace: str, *names: str) -> dict[str, JSON]:
+        eventually(lambda: self.policies(namespace).keys() == set(names), f"policies {names} in {namespace}")
+        return self.policies(namespace)
+
+    @property
+    def policy(self) -> str:
+        return f"gastown-{self.rig}"
+
+    def change_rig(self, spec: JSON) -> None:
+        self.cluster.client.patch(RIG, {"metadata": {"name": self.rig}}, {"spec": spec}).object()
+
+    def change_policy(self, change: JSON) -> None:
+        stored = {"metadata": {"namespace": self.namespace, "name": self.policy}}
+        self.cluster.client.patch(NETWORK_POLICY, stored, change).object()
+
+    def writes(self, position: int) -> list[Write]:
+        return [
+            write
+            for write in self.audit.since(position)
+            if write.resource == "networkpolicies" and write.user_agent.startswith("gastown-operator")
+        ]
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    directory = tmp_path_factory.mktemp("network")
+    install()
+    operator = OperatorProcess(
+        operator_kubeconfig(directory), directory / "operator.log", ["--workload-image", "none"]
+    )
+    with connect() as cluster:
+        operator.start()
+        try:
+            yield cluster
+        finally:
+            operator.stop()
+
+
+@pytest.fixture
+def place(running: Cluster) -> Iterator[Place]:
+    unique = uuid4().hex[:6]
+    audit = AuditLog(Path(environment("GASTOWN_LAB_AUDIT_LOG", HOW)))
+    made = Place(running, audit, f"net-{unique}", f"net-{unique}", f"net-{unique}-other")
+    for name in (made.namespace, made.other):
+        running.create(NAMESPACE, {"metadata": {"name": name}})
+    spec = {
+        "gitURL": "ssh://git@10.250.0.1:2222/a.git",
+        "beadsPrefix": "gt",
+        "workNamespace": made.namespace,
+        "provision": {"witness": False, "refinery": False},
+    }
+    running.create(RIG, {"metadata": {"name": made.rig}, "spec": spec})
+    made.await_policies(made.namespace, WALL, made.policy)
+    yield made
+    running.delete(RIG, "", made.rig)
+    for name in (made.namespace, made.other):
+        running.delete(NAMESPACE, "", name)
+
+
+def test_a_rig_owns_its_policy_and_is_told_what_is_not_reached(place: Place) -> None:
+    policy = place.policies(place.namespace)[place.policy]
+    (owner,) = policy["metadata"]["ownerReferences"]
+    assert (owner["kind"], owner["name"], owner["controller"]) == ("Rig", place.rig, True)
+    assert (
+        "{cidr: 10.250.0.1/32, ports: [2222]}" in policy["metadata"]["annotations"]["gastown.io/unreachable"]
+    )
+
+    def told() -> list[JSON]:
+        return [
+            event
+            for event in place.cluster.objects(EVENT, "default")
+            if event["regarding"]["name"] == place.rig and event["reason"] == "NetworkBlocked"
+        ]
+
+    eventually(lambda: len(told()) == 1, "an Event about what is not reached")
+    place.change_rig({"network": {"allow": [{"cidr": "10.250.0.1/32", "ports": [2222]}]}})
+    eventually(
+        lambda: (
+            "gastown.io/unreachable"
+            not in place.policies(place.namespace)[place.policy]["metadata"]["annotations"]
+        ),
+        "nothing is out of reach any more",
+    )
+    assert len(told()) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"spec": {"ingress": [{}]}},
+        {"spec": {"egress": None}},
+        {"spec": {"podSelector": {"matchLabels": {"gastown.io/rig": "nobody"}}}},
+        {"metadata": {"labels": {"app.kubernetes.io/managed-by": "somebody"}}},
+        {"metadata": {"ownerReferences": []}},
+    ],
+    ids=["opened", "closed", "aimed elsewhere", "hidden", "disowned"],
+)
+def test_an_edited_policy_is_put_right_by_one_write(place: Place, change: JSON) -> None:
+    before = place.policies(place.namespace)[place.policy]
+    position = place.audit.end()
+    place.change_policy(change)
+
+    def right() -> bool:
+        now = place.policies(place.namespace)[place.policy]
+        same = ("labels", "annotations", "ownerReferences")
+        return now["spec"] == before["spec"] and all(
+            now["metadata"].get(name) == before["metadata"][name] for name in same
+        )
+
+    eventually(right, "the policy is as it was")
+    assert [write.what for write in place.writes(position)] == ["patch networkpolicies"]
+
+
+def test_a_deleted_policy_comes_back(place: Place) -> None:
+    for name in (WALL, place.policy):
+        place.cluster.delete(NETWORK_POLICY, place.namespace, name)
+    place.await_policies(place.namespace, WALL, place.policy)
+
+
+def test_policies_follow_the_allowed_namespaces(place: Place) -> None:
+    place.change_rig({"allowedNamespaces": [place.other]})
+    place.await_policies(place.other, WALL, place.policy)
+    place.change_rig({"allowedNamespaces": None})
+    place.await_policies(place.other)
+    place.await_policies(place.namespace, WALL, place.policy)
+
+
+def test_a_namespace_that_comes_later_gets_its_policies(place: Place) -> None:
+    late = f"{place.namespace}-late"
+    place.change_rig({"allowedNamespaces": [late]})
+    place.cluster.create(NAMESPACE, {"metadata": {"name": late}})
+    place.await_policies(late, WALL, place.policy)
+    place.cluster.delete(NAMESPACE, "", late)
+
+
+def test_nothing_is_written_once_all_is_right(place: Place) -> None:
+    position = place.audit.end()
+    place.cluster.client.patch(
+        RIG, {"metadata": {"name": place.rig}}, {"metadata": {"annotations": {"a": "b"}}}
+    ).object()
+    # What comes after the annotation in the queue shows that the annotation was looked at.
+    place.change_rig({"allowedNamespaces": [place.other]})
+    place.await_policies(place.other, WALL, place.policy)
+    assert {write.namespace for write in place.writes(position)} == {place.other}
