@@ -26,7 +26,13 @@ _PROCESS_ID = layout.KEEPER / "pid"
 
 
 def _publish(message: TerminationMessage) -> None:
-    layout.TERMINATION_LOG.write_bytes(message.encode())
+    try:
+        layout.TERMINATION_LOG.write_bytes(message.encode())
+    except OSError as error:
+        # The node's disk is full: the work must still be pushed, and the next attempt reads the git server.
+        JsonJournal("workload")(
+            "cannot write the termination message", cause=str(error), reason=message.reason
+        )
 
 
 def _remote(settings: Settings) -> Remote:
@@ -63,14 +69,13 @@ def run_clone(settings: Settings) -> int:
 
 def run_keeper(settings: Settings) -> int:
     """Exit status of the sidecar: always 0, since the agent's decides the pod's phase."""
-    _PROCESS_ID.write_text(str(os.getpid()))
     pipe = layout.ALIVE if settings.ended_by_pipe else None
     with Wakeups((signal.SIGTERM, signal.SIGINT, signal.SIGUSR1), pipe) as wakeups:
         journal = JsonJournal("keeper")
+        _make_places(journal)
         record = clone_record.read(layout.CLONE_RECORD)
         remote = _remote(settings)
         git = Git(layout.KEEPER_GIT_DIR, work_tree=layout.REPOSITORY, index=layout.KEEPER_INDEX)
-        layout.KEEPER_SCRATCH.mkdir(exist_ok=True)
         known = signatures.read(layout.CLONE_FILES)
         snapshots = Snapshots(git, layout.REPOSITORY, layout.KEEPER_SCRATCH, known)
         work = Work(git, snapshots, layout.REPOSITORY, settings, record, remote, journal)
@@ -91,9 +96,20 @@ def run_keeper(settings: Settings) -> int:
     return 0
 
 
+def _make_places(journal: JsonJournal) -> None:
+    """What the keeper needs on its volume; where that is full, commits can still be pushed without."""
+    try:
+        layout.KEEPER_SCRATCH.mkdir(exist_ok=True)
+        _PROCESS_ID.write_text(str(os.getpid()))
+    except OSError as error:
+        journal("the keeper's volume cannot be written", cause=str(error))
+
+
 def run_checkpoint() -> int:
     """The keeper's preStop hook: returns at once; the checkpoint goes on beside the end of the agent."""
-    os.kill(int(_PROCESS_ID.read_text()), signal.SIGUSR1)
+    text = _PROCESS_ID.read_text() if _PROCESS_ID.exists() else ""
+    if text.isdigit():
+        os.kill(int(text), signal.SIGUSR1)
     return 0
 
 

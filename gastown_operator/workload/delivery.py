@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from typing import Final
 
 import attrs
 
@@ -14,6 +15,7 @@ from gastown_operator.workload.git import Git
 from gastown_operator.workload.message import Outcome, TerminationMessage
 from gastown_operator.workload.salvage import Salvage
 from gastown_operator.workload.settings import Settings
+from gastown_operator.workload.volumes import out_of_room
 from gastown_operator.workload.work import Commits, Work, WorkState
 from gastown_operator.workload.work_branch import BranchRefusedError, WorkBranch
 
@@ -21,6 +23,8 @@ from gastown_operator.workload.work_branch import BranchRefusedError, WorkBranch
 PATIENCE = 20.0
 #: Seconds kept for the last push and its proof.
 _RESERVE = 15.0
+_DISK_FULL: Final = "DiskFull"
+_MORE_ROOM: Final = "leave large files out of git (.gitignore), or give the pod more ephemeral storage"
 
 
 @attrs.define
@@ -54,7 +58,10 @@ class Delivery:
             message = self._reached(error.outcome, error.reason, f"{end.text}; {error.message}")
         except (GitError, OSError) as error:
             text = f"{end.text}; its work could not be written as git objects: {error}"
-            message = self._reached(Outcome.CONFIG_ERROR, "WorkNotSaved", text)
+            if self._no_room(error):
+                message = self._reached(Outcome.RESOURCE_EXCEEDED, _DISK_FULL, f"{text}; {_MORE_ROOM}")
+            else:
+                message = self._reached(Outcome.CONFIG_ERROR, "WorkNotSaved", text)
         if self._commits is not None and self._commits.unreadable:
             flat = f"the agent's git repository could not be read, so its files are on top of {self._commits.head[:12]}, without its own history"
             message = attrs.evolve(message, message=f"{message.message}; {flat}")
@@ -70,9 +77,17 @@ class Delivery:
         except TimeoutError:
             return self._commits_only(end, self._commits, "could not be read in time")
         except (GitError, OSError) as error:
-            return self._commits_only(end, self._commits, f"could not be saved: {error}")
+            full = self._no_room(error)
+            return self._commits_only(
+                full_disk(end) if full else end, self._commits, f"was not saved: {error}"
+            )
+        if state.no_room:
+            end = full_disk(end)
         message = self._succeeded(end, state) if end.succeeded else self._failed(end, state)
         return _say_left_out(message, state)
+
+    def _no_room(self, error: Exception) -> bool:
+        return out_of_room(error, self.salvage.scratch)
 
     def _state(self, commits: Commits) -> WorkState:
         """The look at the work tree; where it takes long, what is committed is pushed meanwhile."""
@@ -230,15 +245,14 @@ class Delivery:
     def _salvaged(self, commit: str, without_leftovers: str) -> str:
         """Where work is that the server does not take."""
         place = "in the log of the keeper as a git bundle (kubectl logs POD -c keeper)"
-        if self.salvage.write(commit):
-            return f"is {place}"
-        if without_leftovers not in (
-            "",
-            commit,
-            self.branch.commit,
-            self.record.start,
-        ) and self.salvage.write(without_leftovers):
-            return f"is {place}, but what was not committed is lost, being too large for a log"
+        known = ("", commit, self.branch.commit, self.record.start)
+        try:
+            if self.salvage.write(commit):
+                return f"is {place}"
+            if without_leftovers not in known and self.salvage.write(without_leftovers):
+                return f"is {place}, but what was not committed is lost, being too large for a log"
+        except (GitError, OSError) as error:
+            return f"is lost: it could not be written to the log of the keeper either ({error})"
         return "is lost, being too large for a log"
 
     def _refused(self, commit: str) -> CheckpointRefusedError | None:
@@ -288,10 +302,19 @@ def report_done(record: CloneRecord, git: Git, settings: Settings) -> Terminatio
     return message
 
 
+def full_disk(end: AgentEnd) -> AgentEnd:
+    """The end of an agent whose work could not all be stored: neither a success nor the agent's own failure."""
+    if end.outcome not in (Outcome.SUCCEEDED, Outcome.AGENT_ERROR):
+        return end
+    text = f"{end.text}; the keeper's volume is full, so not all of its work could be saved; {_MORE_ROOM}"
+    return AgentEnd(Outcome.RESOURCE_EXCEEDED, _DISK_FULL, text)
+
+
 def _say_left_out(message: TerminationMessage, state: WorkState) -> TerminationMessage:
     if not state.left_out:
         return message
     names = ", ".join(ascii(name) for name in state.left_out[:3])
+    what = "store" if state.no_room else "read"
     return attrs.evolve(
-        message, message=f"{message.message}; could not read {len(state.left_out)} files ({names})"
+        message, message=f"{message.message}; could not {what} {len(state.left_out)} files ({names})"
     )

@@ -1,6 +1,5 @@
 """Collects what is known when the agent has ended; what cannot be read is unknown."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -13,9 +12,8 @@ from gastown_operator.workload.errors import UnreadableRepositoryError
 from gastown_operator.workload.plain_files import read_beneath
 from gastown_operator.workload.settings import Settings
 from gastown_operator.workload.transcript import Transcript
+from gastown_operator.workload.volumes import is_full
 
-#: A volume with less room than that counts as full.
-_ROOM: Final = 256 * 1024
 _MAXIMUM_RECORD: Final = 4096
 _MAXIMUM_CAUSE: Final = 64
 
@@ -44,15 +42,6 @@ def collect(
 def stop_cause(control: Path) -> str:
     """Why the agent was asked to stop; empty if it was not."""
     return _text(control, "stop", _MAXIMUM_CAUSE).strip()
-
-
-def is_full(directory: Path) -> bool:
-    """Whether the volume of a directory has no room left, or cannot hold another file."""
-    try:
-        status = os.statvfs(directory)
-    except OSError:
-        return False
-    return status.f_bavail * status.f_frsize < _ROOM or (status.f_files > 0 and status.f_favail == 0)
 
 
 def _gateway_record(control: Path) -> GatewayRecord | None:

@@ -157,10 +157,14 @@ class Keeper:
         finally:
             self._make_room(commit)
 
-    def _make_room(self, *commits: str) -> None:
+    def _make_room(self, commit: str) -> None:
         """Forget objects of earlier checkpoints; nothing runs now that could need them."""
+        if not commit:
+            # The look broke off: no tree holds what it stored, so nothing must count as stored.
+            self.work.snapshots.known.clear()
+        kept = dict.fromkeys(it for it in (self._checkpointed, commit) if it)
         try:
-            freed = self._pruning.prune(*dict.fromkeys(it for it in (self._checkpointed, *commits) if it))
+            freed = self._pruning.prune(*kept)
         except (GitError, OSError) as error:
             self.journal("objects of earlier checkpoints stay", cause=str(error))
             return

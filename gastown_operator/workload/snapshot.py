@@ -5,6 +5,7 @@ place of the keeper's own, and git reads them there: with the attributes of the 
 configuration (filters). `git add` in the agent's tree would follow what is swapped meanwhile, and ask nested repositories for their status.
 """
 
+import contextlib
 import os
 import shutil
 import time
@@ -19,6 +20,7 @@ from gastown_operator.workload.git import Git, nul_separated
 from gastown_operator.workload.plain_files import read_beneath
 from gastown_operator.workload.signatures import GITLINK, Entry, Known, entries_of_index
 from gastown_operator.workload.tree_files import Signature, TreeFiles
+from gastown_operator.workload.volumes import out_of_room
 
 SNAPSHOT_TIMEOUT: Final = 300.0
 BATCH_BYTES: Final = 64 * 1024 * 1024
@@ -36,10 +38,12 @@ class Snapshot:
     Attributes:
         tree: object id of the tree.
         left_out: paths that could not be read, at most 20 of them; of a tracked file the committed version is kept.
+        no_room: whether some of them could not be stored for lack of room.
     """
 
     tree: str
     left_out: tuple[str, ...] = ()
+    no_room: bool = False
 
 
 @attrs.define
@@ -57,6 +61,7 @@ class Snapshots:
     repository: Path
     scratch: Path
     known: dict[bytes, Known] = attrs.field(factory=dict)
+    _no_room: bool = attrs.field(init=False, default=False)
 
     def take(self, head: str) -> Snapshot:
         """Write the tree of everything in the work tree that the agent's git does not ignore.
@@ -72,10 +77,14 @@ class Snapshots:
             OSError: the work tree is gone, or the scratch directory cannot be written.
         """
         tree = TreeFiles(self.repository)
+        self._no_room = False
         attrs.evolve(self.git, work_tree=None).run("read-tree", head)
         tracked = entries_of_index(self.git)
         entries, unreadable = self._entries(tree, tracked, self._candidates(tree, tracked, head))
-        return Snapshot(self._write(entries), tuple(os.fsdecode(path) for path in sorted(unreadable)[:20]))
+        # Of what is in no tree any more, the objects may be removed.
+        self.known = {path: it for path, it in self.known.items() if entries.get(path) == it.entry}
+        left_out = tuple(os.fsdecode(path) for path in sorted(unreadable)[:20])
+        return Snapshot(self._write(entries), left_out, self._no_room)
 
     def _candidates(self, tree: TreeFiles, tracked: dict[bytes, Entry], head: str) -> "_Candidates":
         """The paths to look at, and the entries that stay as they are."""
@@ -127,6 +136,7 @@ class Snapshots:
                 result = mirror.store(batch)
                 stored.update({path: known.entry for path, known in result.stored.items()})
                 failed |= result.failed
+                self._no_room |= mirror.no_room
                 now = time.time_ns()
                 self.known.update(
                     {path: it for path, it in result.stored.items() if it.signature.is_settled(now)}
@@ -210,11 +220,16 @@ class Stored:
 
 @attrs.define
 class Mirror:
-    """A work tree of the keeper's own, which holds a batch of the agent's files at a time, and its attributes all the time."""
+    """A work tree of the keeper's own, which holds a batch of the agent's files at a time, and its attributes all the time.
+
+    Attributes:
+        no_room: whether a file could not be stored because the keeper's volume is full.
+    """
 
     git: Git
     tree: TreeFiles
     scratch: Path
+    no_room: bool = False
 
     @property
     def root(self) -> Path:
@@ -228,8 +243,9 @@ class Mirror:
         for path in batch:
             try:
                 signature = self._copy(path)
-            except OSError:
+            except OSError as error:
                 failed.add(path)
+                self._failed(error, path)
                 continue
             if signature is not None:
                 copied[path] = signature
@@ -244,6 +260,12 @@ class Mirror:
         """Leave nothing behind."""
         shutil.rmtree(self.root, ignore_errors=True)
 
+    def _failed(self, error: Exception, path: bytes) -> None:
+        """Note a lack of room, and give back what half a copy takes."""
+        self.no_room = self.no_room or out_of_room(error, self.scratch)
+        with contextlib.suppress(OSError):
+            os.unlink(os.path.join(os.fsencode(self.root), path))
+
     def _copy(self, path: bytes) -> Signature | None:
         target = os.path.join(os.fsencode(self.root), path)
         os.makedirs(os.path.dirname(target), exist_ok=True)
@@ -256,8 +278,9 @@ class Mirror:
         git = attrs.evolve(self.git, work_tree=self.root, index=self.scratch / "mirror-index")
         try:
             return self._added(git, paths)
-        except GitError:
+        except GitError as error:
             if len(paths) == 1:
+                self.no_room = self.no_room or out_of_room(error, self.scratch)
                 return {}
         half = len(paths) // 2
         return {**self._objects(paths[:half]), **self._objects(paths[half:])}
