@@ -221,7 +221,7 @@ async def run(arguments: argparse.Namespace) -> None:
 
     async def prepare() -> None:
         platform = await platform_of(Platform(arguments.platform), connection, options.user_agent, clock)
-        admission = polecat.register(manager, _settings(arguments, platform), clock)
+        admission = polecat.register(manager, _settings(arguments, platform), clock, credentials)
         manager.registry.register(PolecatCollector(admission))
 
     logger.info("starting %s", __version__)

@@ -76,7 +76,7 @@ def malformed(name: str) -> tuple[str, Raw]:
 def operator(server: ScriptedServer, clock: VirtualClock) -> Manager:
     """Return the operator's controllers on the server."""
     manager = Manager(Connection(server.url), Options("tests"), clock)
-    polecats.register(manager, SETTINGS, clock)
+    polecats.register(manager, SETTINGS, clock, Credentials(CredentialSettings()))
     rigs.register(manager, clock, Credentials(CredentialSettings()))
     return manager
 

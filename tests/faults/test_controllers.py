@@ -99,7 +99,7 @@ def cluster(server: ScriptedServer, clock: VirtualClock) -> Cluster:
 
 @pytest.fixture
 def with_polecats(cluster: Cluster) -> Cluster:
-    polecats.register(cluster.manager, SETTINGS, cluster.clock)
+    polecats.register(cluster.manager, SETTINGS, cluster.clock, Credentials(CredentialSettings()))
     return cluster
 
 

@@ -34,7 +34,7 @@ class CredentialProblem:
 class Credentials:
     """The credentials that the operator was given, as the caches have them."""
 
-    settings: CredentialSettings
+    settings: CredentialSettings = field(default=CredentialSettings())
     stores: Mapping[str, Store[Secret]] = field(factory=dict)
 
     def problem(self, rig: Rig) -> CredentialProblem | None:

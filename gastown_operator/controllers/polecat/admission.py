@@ -55,8 +55,15 @@ class Wait(StrEnum):
     DEPENDENCY = "DependencyPending"
     RIG_AT_CAPACITY = "RigAtCapacity"
     RIG_BUDGET = "RigBudgetUsedUp"
+    CREDENTIAL_EXPIRED = "CredentialExpired"
+    CREDENTIAL_INVALID = "CredentialInvalid"
     QUOTA_EXCEEDED = "QuotaExceeded"
     POD_NAME_IN_USE = "PodNameInUse"
+
+
+_NO_MATTER_OF_SLOTS: Final = frozenset(
+    {Wait.QUOTA_EXCEEDED, Wait.POD_NAME_IN_USE, Wait.CREDENTIAL_EXPIRED, Wait.CREDENTIAL_INVALID}
+)
 
 
 @frozen
@@ -103,9 +110,7 @@ def _cannot_start(polecat: Polecat) -> bool:
     """Whether what it waits for, as its status says, is nothing that a slot would help with."""
     queued = get_condition(polecat.status.conditions, QUEUED)
     return (
-        queued is not None
-        and queued.status is ConditionStatus.TRUE
-        and queued.reason in (Wait.QUOTA_EXCEEDED, Wait.POD_NAME_IN_USE)
+        queued is not None and queued.status is ConditionStatus.TRUE and queued.reason in _NO_MATTER_OF_SLOTS
     )
 
 

@@ -15,10 +15,11 @@ from gastown_operator.controllers.polecat.decision import (
     next_round,
     recorded,
     retry_asked,
+    whole_seconds,
 )
 from gastown_operator.controllers.polecat.follow import deletion, of_ended_pod, of_vanished_pod
 from gastown_operator.controllers.polecat.observe import Observed
-from gastown_operator.controllers.polecat.status import MERGED
+from gastown_operator.controllers.polecat.status import MERGED, State
 from gastown_operator.runtime.helpers import remove_finalizer
 from gastown_operator.runtime.plan import Delete
 
@@ -48,6 +49,13 @@ def leave(observed: Observed, now: datetime) -> Decision:
         return conclude(polecat, observed.rig, pod, of_ended_pod(polecat, pod), now)
     if pod is None and polecat.status.pod_active:
         return conclude(polecat, observed.rig, None, of_vanished_pod(polecat), now)
+    if polecat.status.finished_at is None:
+        state = State(
+            phase=PolecatPhase.TERMINATED,
+            reason="Deleted",
+            message="it is being deleted; what it has cost is being counted",
+        )
+        return Decision(state, evolve(polecat.status, finished_at=whole_seconds(now)))
     spent = observed.rig.status.spent if observed.rig is not None else None
     if observed.rig is None or (spent is not None and polecat.metadata.uid in spent.counted):
         done = remove_finalizer(POLECAT, polecat.metadata, SPENDING_FINALIZER)

@@ -5,6 +5,7 @@ from typing import Final
 
 from attrs import evolve, frozen
 
+from gastown_operator.api import labels
 from gastown_operator.api.common import OutcomeClass
 from gastown_operator.api.core import ContainerStatus, Pod, Terminated
 from gastown_operator.controllers.polecat.containers import AGENT, CLONE, GATEWAY, KEEPER
@@ -13,6 +14,8 @@ from gastown_operator.gateway.message import decode as decode_record
 from gastown_operator.workload.message import Outcome, TerminationMessage, decode
 
 _OOM_KILLED: Final = "OOMKilled"
+#: Reason of a polecat that is stuck because the provider refuses the credential that its rig lends.
+RIG_CREDENTIAL_REJECTED: Final = "RigCredentialRejected"
 _EXIT_CODE: Final = "AgentExitCode"
 _COMMAND_NOT_FOUND: Final = 127  # POSIX shells
 _COMMAND_NOT_EXECUTABLE: Final = 126
@@ -75,7 +78,11 @@ def judge(pod: Pod) -> Conclusion:
     """Judge a pod that is terminal. An exit code proves nothing by itself: success needs the keeper's proof."""
     gateway = _terminated(pod.container(GATEWAY))
     record = decode_record(gateway.message) if gateway is not None else None
-    return evolve(_judge(pod, record), gateway=record)
+    judged = evolve(_judge(pod, record), gateway=record)
+    of_rig = pod.metadata.annotations.get(labels.CREDENTIAL) == "rig"
+    if judged.outcome is OutcomeClass.AUTH_ERROR and of_rig:
+        return evolve(judged, reason=RIG_CREDENTIAL_REJECTED)
+    return judged
 
 
 def _judge(pod: Pod, record: GatewayRecord | None) -> Conclusion:

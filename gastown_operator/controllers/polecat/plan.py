@@ -150,6 +150,9 @@ def _start(observed: Observed, settings: OperatorSettings, now: datetime) -> Dec
     waiting = backoff_left(polecat, now)
     if waiting > 0:
         return Decision(None, polecat.status, requeue_after=waiting)
+    held = _credential_wait(observed, resolved)
+    if held is not None:
+        return held
     if observed.name_taken_by is not None:
         text = f"pod {observed.name_taken_by.metadata.name} of a former Polecat is still there; waiting for its end"
         return evolve(_queued(polecat, Wait.POD_NAME_IN_USE, text), requeue_after=_RETRY)
@@ -161,6 +164,20 @@ def _start(observed: Observed, settings: OperatorSettings, now: datetime) -> Dec
     if observed.grant.reason:
         return _refused(polecat, observed.grant.reason, observed.grant.message)
     return _create(observed, observed.rig, resolved, settings)
+
+
+def _credential_wait(observed: Observed, resolved: Resolved) -> Decision | None:
+    """Nothing starts with a credential of the rig that cannot work; whoever brings its own is not held up."""
+    problem = observed.credential
+    if problem is None or not problem.holds:
+        return None
+    model = resolved.model
+    lent = {resolved.git_secret}
+    if model is not None and model.of_rig and model.credential is not None:
+        lent.add(model.credential.name)
+    if problem.secret not in lent:
+        return None
+    return _queued(observed.polecat, Wait(problem.reason), problem.message)
 
 
 def _create(observed: Observed, rig: Rig, resolved: Resolved, settings: OperatorSettings) -> Decision:

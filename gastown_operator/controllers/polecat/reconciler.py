@@ -10,6 +10,7 @@ from gastown_operator.api import labels
 from gastown_operator.api.core import POD, Pod
 from gastown_operator.api.polecat import POLECAT, Polecat, PolecatPhase
 from gastown_operator.api.rig import RIG, Rig
+from gastown_operator.controllers.credential.problem import RIGS_BY_CREDENTIAL, Credentials
 from gastown_operator.controllers.metrics import time_to_working
 from gastown_operator.controllers.polecat.admission import (
     POLECATS_BY_BEAD,
@@ -18,6 +19,7 @@ from gastown_operator.controllers.polecat.admission import (
     active_pods_by_rig,
     bead_index,
     bead_value,
+    is_candidate,
     wants_bead,
 )
 from gastown_operator.controllers.polecat.budget import reservation, reserved_by
@@ -137,6 +139,7 @@ class PolecatReconciler:
     executor: Executor
     settings: OperatorSettings
     clock: Clock
+    credentials: Credentials
     wakeups: Wakeups
     wake: Callable[[ObjectKey], None]
     time_to_working: Histogram
@@ -146,7 +149,7 @@ class PolecatReconciler:
         polecat = self.polecats.get(key)
         if polecat is None:
             return Result()
-        observed = observe(polecat, self.rigs, self.admission)
+        observed = observe(polecat, self.rigs, self.admission, self.credentials)
         execution = await self._execute(polecat, plan(observed, self.settings, self.clock.now()))
         if execution.refusal is not None:
             refused = evolve(observed, refusal=execution.refusal)
@@ -193,13 +196,22 @@ def _claim_on_bead(polecat: Polecat) -> tuple[bool, bool]:
     return wants_bead(polecat), polecat.status.pod_active
 
 
-def register(manager: Manager, settings: OperatorSettings, clock: Clock) -> Admission:
+def register(
+    manager: Manager, settings: OperatorSettings, clock: Clock, credentials: Credentials
+) -> Admission:
     """Add the polecat controller to a manager; its admission is what metrics read."""
     polecats = manager.store(POLECAT, POLECAT_INDEXES)
     rigs = manager.store(RIG)
     pods = manager.store(POD, POD_INDEXES, label_selector=POD_SELECTOR)
     admission = Admission(polecats, pods, clock)
     wakeups = Wakeups(admission, rigs)
+
+    def of_credential(name: str) -> Iterable[ObjectKey]:
+        for rig in rigs.by_index(RIGS_BY_CREDENTIAL, name):
+            for polecat in polecats.by_index(POLECATS_BY_RIG, rig.metadata.name):
+                if is_candidate(polecat):
+                    yield polecat.metadata.key
+
     watches: list[Watch[Any]] = [
         for_object(POLECAT),
         owned_by(POD, POLECAT),
@@ -208,6 +220,7 @@ def register(manager: Manager, settings: OperatorSettings, clock: Clock) -> Admi
         mapped(POLECAT, wakeups.of_polecat),
         mapped(POLECAT, wakeups.of_dependency),
         mapped(RIG, wakeups.of_counted),
+        *credentials.watches(of_credential),
     ]
 
     def wake(key: ObjectKey) -> None:
@@ -216,7 +229,7 @@ def register(manager: Manager, settings: OperatorSettings, clock: Clock) -> Admi
     executor = manager.executor(NAME)
     latency = time_to_working(manager.registry)
     reconciler = PolecatReconciler(
-        polecats, rigs, admission, executor, settings, clock, wakeups, wake, latency
+        polecats, rigs, admission, executor, settings, clock, credentials, wakeups, wake, latency
     )
     manager.add(Controller(NAME, reconciler, watches, concurrency=CONCURRENCY))
     return admission

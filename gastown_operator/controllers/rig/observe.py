@@ -6,14 +6,18 @@ from typing import Final
 from attrs import frozen
 
 from gastown_operator.api.common import Condition
+from gastown_operator.api.conditions import get_condition
 from gastown_operator.api.convoy import Convoy
 from gastown_operator.api.core import Namespace
-from gastown_operator.api.polecat import Polecat
+from gastown_operator.api.polecat import Polecat, PolecatPhase
 from gastown_operator.api.refinery import Refinery
 from gastown_operator.api.rig import Rig
 from gastown_operator.api.witness import Witness
 from gastown_operator.controllers.credential.problem import CredentialProblem, Credentials
 from gastown_operator.controllers.polecat.admission import POLECATS_BY_RIG
+from gastown_operator.controllers.polecat.outcome import RIG_CREDENTIAL_REJECTED
+from gastown_operator.controllers.polecat.status import READY
+from gastown_operator.controllers.rig.spending import is_account
 from gastown_operator.runtime.execution import Refusal
 from gastown_operator.runtime.objects import ObjectKey
 from gastown_operator.runtime.store import Store
@@ -41,6 +45,8 @@ class Observed:
         witness: the first Witness for the rig in its work namespace.
         refinery: the first Refinery for the rig in its work namespace.
         credential: what is wrong with the Secrets that the rig names, as far as the operator was given them.
+        rejected: names of stuck polecats for which the model's provider refused the rig's credential.
+        accounts: polecats that are being deleted, whose cost is to be counted.
         refusals: what the API server said when the children were last tried, in this very reconcile.
     """
 
@@ -51,6 +57,8 @@ class Observed:
     witness: Child | None
     refinery: Child | None
     credential: CredentialProblem | None = None
+    rejected: tuple[str, ...] = ()
+    accounts: tuple[Polecat, ...] = ()
     refusals: tuple[Refusal, ...] = ()
 
 
@@ -70,15 +78,27 @@ class Caches:
         """Read everything from the caches, without awaiting: one consistent moment."""
         name, namespace = rig.metadata.name, rig.spec.work_namespace
         convoys = self.convoys.by_index(CHILDREN_BY_RIG, name)
+        polecats = self.polecats.by_index(POLECATS_BY_RIG, name)
         return Observed(
             rig=rig,
             namespace=self.namespaces.get(ObjectKey("", namespace)),
-            polecats=len(self.polecats.by_index(POLECATS_BY_RIG, name)),
+            polecats=len(polecats),
             convoys=sum(convoy.status.phase not in ("Complete", "Failed") for convoy in convoys),
             witness=_child(self.witnesses.by_index(CHILDREN_BY_RIG, name), namespace),
             refinery=_child(self.refineries.by_index(CHILDREN_BY_RIG, name), namespace),
             credential=self.credentials.problem(rig),
+            rejected=tuple(sorted(str(polecat.metadata.key) for polecat in polecats if is_rejected(polecat))),
+            accounts=tuple(polecat for polecat in polecats if is_account(polecat)),
         )
+
+
+def is_rejected(polecat: Polecat) -> bool:
+    """Whether a polecat is stuck because the model's provider refused its rig's credential."""
+    ready = get_condition(polecat.status.conditions, READY)
+    return ready is not None and (polecat.status.phase, ready.reason) == (
+        PolecatPhase.STUCK,
+        RIG_CREDENTIAL_REJECTED,
+    )
 
 
 def by_rig(child: Witness | Refinery | Convoy) -> Iterable[str]:

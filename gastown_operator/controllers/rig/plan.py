@@ -1,7 +1,7 @@
 """What to do about a rig: pure."""
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from attrs import evolve, frozen
@@ -15,6 +15,7 @@ from gastown_operator.api.rig import RIG, Rig, RigPhase, RigStatus
 from gastown_operator.api.validation import rig_problems
 from gastown_operator.api.witness import WITNESS
 from gastown_operator.controllers.rig.observe import Child, Observed
+from gastown_operator.controllers.rig.spending import spent
 from gastown_operator.runtime.helpers import controller_reference
 from gastown_operator.runtime.objects import Resource
 from gastown_operator.runtime.plan import Action, Create, EventNote, Plan
@@ -66,6 +67,13 @@ def _verdict(observed: Observed) -> Verdict:
         )
     if observed.credential is not None:
         return Verdict(RigPhase.DEGRADED, observed.credential.reason, observed.credential.message)
+    if observed.rejected:
+        secret = rig.spec.defaults.provider_secret_ref.name
+        text = (
+            f"the model's provider refuses the rig's credential, says {_names(observed.rejected)}: put one that is valid into the Secret "
+            f'(by default "{secret}"), then set annotation {labels.RETRY} of the Polecats to a new value'
+        )
+        return Verdict(RigPhase.DEGRADED, "CredentialRejected", text)
     for refusal in observed.refusals:
         return Verdict(
             RigPhase.DEGRADED, "ChildRefused", f"the API server refused a child of the rig: {refusal.error}"
@@ -76,6 +84,11 @@ def _verdict(observed: Observed) -> Verdict:
             text = f'{kind} "{child.name if child else ""}" is not ready: {trouble.message or trouble.reason}'
             return Verdict(RigPhase.DEGRADED, f"{kind}NotReady", text)
     return Verdict(RigPhase.READY, "Ready", f"polecats can work in namespace {namespace}")
+
+
+def _names(polecats: Sequence[str]) -> str:
+    more = f" and {len(polecats) - 3} more" if len(polecats) > 3 else ""
+    return f"{', '.join(polecats[:3])}{more}"
 
 
 def _trouble_of(child: Child | None) -> Condition | None:
@@ -105,6 +118,7 @@ def _status(observed: Observed, verdict: Verdict, now: datetime) -> RigStatus:
         child_namespace=rig.spec.work_namespace,
         witness_created=observed.witness is not None,
         refinery_created=observed.refinery is not None,
+        spent=spent(rig, observed.accounts, now.astimezone(UTC).date()),
         conditions=conditions,
     )
 

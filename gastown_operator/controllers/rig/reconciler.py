@@ -19,8 +19,10 @@ from gastown_operator.controllers.rig.observe import (
     Caches,
     by_rig,
     by_work_namespace,
+    is_rejected,
 )
 from gastown_operator.controllers.rig.plan import only_counts_differ, plan
+from gastown_operator.controllers.rig.spending import is_account
 from gastown_operator.runtime.clock import Clock
 from gastown_operator.runtime.controller import Controller, Result, Watch, for_object, mapped
 from gastown_operator.runtime.execution import Executor
@@ -97,8 +99,11 @@ def register(manager: Manager, clock: Clock, credentials: Credentials) -> None:
 
 
 def _counts(event: Event[Polecat]) -> bool:
-    """Only a polecat that comes or goes changes the count."""
-    return event.type is not EventType.MODIFIED
+    """Whether a polecat comes or goes, is to be accounted for, or is stuck by the rig's credential."""
+    old, new = event.old, event.new
+    if event.type is not EventType.MODIFIED or old is None or new is None:
+        return True
+    return (is_account(old), is_rejected(old)) != (is_account(new), is_rejected(new))
 
 
 def _rig_of_polecat(event: Event[Polecat]) -> Iterable[ObjectKey]:

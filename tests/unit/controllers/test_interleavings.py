@@ -21,6 +21,7 @@ from gastown_operator.api import labels
 from gastown_operator.api.core import POD, Pod
 from gastown_operator.api.polecat import POLECAT, Polecat
 from gastown_operator.api.rig import RIG
+from gastown_operator.controllers.credential.problem import Credentials
 from gastown_operator.controllers.polecat.admission import Admission
 from gastown_operator.controllers.polecat.observe import POD_INDEXES, POLECAT_INDEXES, Observed, observe
 from gastown_operator.controllers.polecat.plan import plan
@@ -162,7 +163,7 @@ class Operator:
         polecat = self.polecats.get(key)
         if polecat is None:
             return
-        observed = observe(polecat, self.rigs, self.admission)
+        observed = observe(polecat, self.rigs, self.admission, Credentials())
         decided = plan(observed, SETTINGS, self.clock.now())
         for action in decided.actions:
             if isinstance(action, Create):
