@@ -72,6 +72,14 @@ MEASURES: Final = (
         {"pods": 500, "rounds": 1},
     ),
     Measure(
+        "clone",
+        "a repository of 2,000 commits, complete, shallow and from a mirror",
+        _NOTHING,
+        "clone",
+        600,
+        {"files": 30, "commits": 80, "runs": 1},
+    ),
+    Measure(
         "thousand",
         "1,000 polecats created → all Working",
         _KWOK,
