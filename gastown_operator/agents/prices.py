@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 _KEYS: Final = ("input", "output", "cache_read", "cache_write", "cache_write_1h")
 #: Snapshots of a model are named after it: claude-sonnet-4-5-20250929, gpt-5-2025-08-07.
@@ -26,6 +26,8 @@ class Price:
         cache_read: input read from the provider's cache.
         cache_write: input written to the cache for five minutes.
         cache_write_1h: input written to the cache for an hour.
+        long_prompt: how many tokens of input make a prompt long; 0 where all prompts cost the same.
+        when_long: factors of input and output for all of a request whose prompt is longer.
     """
 
     input: Decimal
@@ -33,6 +35,21 @@ class Price:
     cache_read: Decimal
     cache_write: Decimal
     cache_write_1h: Decimal
+    long_prompt: int = 0
+    when_long: tuple[Decimal, Decimal] = (Decimal(1), Decimal(1))
+
+    def of_prompt(self, tokens: int) -> "Price":
+        """The price of a request with that many tokens of input, the cached ones included."""
+        if not self.long_prompt or tokens <= self.long_prompt:
+            return self
+        more, output = self.when_long
+        return Price(
+            self.input * more,
+            self.output * output,
+            self.cache_read * more,
+            self.cache_write * more,
+            self.cache_write_1h * more,
+        )
 
 
 def price_of(model: str, overrides: Mapping[str, Price] | None = None) -> Price | None:
@@ -92,19 +109,24 @@ def _number(model: str, key: str, value: Any) -> Decimal:
     return number
 
 
-def _anthropic(input_price: str, output: str, read: str) -> Price:
+def _anthropic(base: str, output: str, read: str) -> Price:
     """Writing to the cache costs 1.25 times the input for five minutes, twice the input for an hour."""
-    base = Decimal(input_price)
-    return Price(base, Decimal(output), Decimal(read), base * Decimal("1.25"), base * 2)
+    price = Decimal(base)
+    return Price(price, Decimal(output), Decimal(read), price * Decimal("1.25"), price * 2)
 
 
-def _openai(input_price: str, cached: str, output: str) -> Price:
-    """Writing to the cache costs nothing extra."""
-    base = Decimal(input_price)
-    return Price(base, Decimal(output), Decimal(cached), base, base)
+def _openai(base: str, cached: str, output: str, write: str = "1") -> Price:
+    """`write` is what writing to the cache costs, in times the input."""
+    price = Decimal(base)
+    return Price(price, Decimal(output), Decimal(cached), price * Decimal(write), price * Decimal(write))
 
 
-#: https://platform.claude.com/docs/en/about-claude/pricing, read in November 2026.
+def _long(price: Price) -> Price:
+    """OpenAI's price for prompts of more than 272,000 tokens: twice the input, 1.5 times the output."""
+    return evolve(price, long_prompt=272_000, when_long=(Decimal(2), Decimal("1.5")))
+
+
+#: https://platform.claude.com/docs/en/about-claude/pricing, as of 2026-11-24.
 _ANTHROPIC: Final[Mapping[str, Price]] = {
     "claude-fable-5-1": _anthropic("10", "50", "0.25"),
     "claude-fable-5": _anthropic("10", "50", "1"),
@@ -121,12 +143,26 @@ _ANTHROPIC: Final[Mapping[str, Price]] = {
     **dict.fromkeys(
         [f"claude-sonnet-{version}" for version in ("4-6", "4-5", "4-0", "4")], _anthropic("3", "15", "0.3")
     ),
+    # Prompts of more than 100,000 tokens cost five times as much, output included.
+    "claude-haiku-5-5": evolve(
+        _anthropic("0.1", "0.5", "0.01"), long_prompt=100_000, when_long=(Decimal(5), Decimal(5))
+    ),
     "claude-haiku-4-5": _anthropic("1", "5", "0.1"),
     "claude-3-5-haiku": _anthropic("0.8", "4", "0.08"),
 }
 
-#: https://developers.openai.com/api/docs/pricing, read in November 2026.
+#: https://developers.openai.com/api/docs/pricing, as of 2026-11-05.
 _OPENAI: Final[Mapping[str, Price]] = {
+    "gpt-6-astra": _long(_openai("10", "1", "50")),
+    "gpt-6.1-sol": _long(_openai("2", "0.1", "10", "1.25")),
+    "gpt-6-sol": _long(_openai("2", "0.2", "10", "1.25")),
+    "gpt-6-luna": _long(_openai("0.1", "0.01", "0.5", "1.25")),
+    "gpt-5.6-terra": _long(_openai("2", "0.2", "12")),
+    "gpt-5.6-luna": _long(_openai("0.2", "0.02", "1.2")),
+    "gpt-5.5": _long(_openai("5", "0.5", "30")),
+    "gpt-5.4": _long(_openai("2.5", "0.25", "15")),
+    "gpt-5.4-mini": _openai("0.75", "0.075", "4.5"),
+    "gpt-5.4-nano": _openai("0.2", "0.02", "1.25"),
     **dict.fromkeys(["gpt-5", "gpt-5-codex", "gpt-5.1", "gpt-5.1-codex"], _openai("1.25", "0.125", "10")),
 }
 

@@ -52,6 +52,7 @@ class Usage:
 
     def cost(self, price: Price) -> Decimal:
         """In USD."""
+        price = price.of_prompt(self.input)
         plain = max(0, self.input - self.cache_read - self.cache_write)
         for_an_hour = min(self.cache_write, self.cache_write_1h)
         return (

@@ -13,6 +13,7 @@ def _count(answer: Answer, usage: Any) -> None:
     answer.reported = answer.reported.updated(
         uncached=at(usage, "prompt_tokens"),
         cache_read=at(usage, "prompt_tokens_details", "cached_tokens"),
+        cache_write=at(usage, "prompt_tokens_details", "cache_write_tokens"),
         output=at(usage, "completion_tokens"),
     )
 

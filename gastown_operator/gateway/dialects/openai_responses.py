@@ -18,6 +18,7 @@ def _response(answer: Answer, response: Any) -> None:
     answer.reported = answer.reported.updated(
         uncached=at(usage, "input_tokens"),
         cache_read=at(usage, "input_tokens_details", "cached_tokens"),
+        cache_write=at(usage, "input_tokens_details", "cache_write_tokens"),
         output=at(usage, "output_tokens"),
     )
     status = at(response, "status")
