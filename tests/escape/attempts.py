@@ -1,0 +1,227 @@
+"""The attempts to escape, in one list: the tests make each of them twice, and docs/security.md shows the list."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from attrs import frozen
+
+
+@frozen
+class Attempt:
+    """One way out.
+
+    Attributes:
+        name: what the tests call it.
+        attack: what is tried.
+        protected: what comes of it in a polecat's pod, or with a Rig as it is by default.
+        unprotected: what it wins in the variant without protection that the tests build.
+    """
+
+    name: str
+    attack: str
+    protected: str
+    unprotected: str
+
+
+#: Made by a program in the place of the agent (`hostile_agent.py`).
+REACH: Final[Sequence[Attempt]] = (
+    Attempt(
+        "git-credential",
+        "find the git key in any file that can be read",
+        "there is none in the agent's container",
+        "the key, where its Secret is mounted beside the agent",
+    ),
+    Attempt(
+        "model-credential",
+        "find the model's key in any file or variable",
+        "only the gateway's container has it",
+        "the key, where its Secret is a variable of the agent",
+    ),
+    Attempt(
+        "other-environments",
+        "read the environment of other containers' processes through /proc",
+        "the agent sees its own processes alone",
+        "it, where the pod shares its processes",
+    ),
+    Attempt(
+        "other-files",
+        "read other containers' files through /proc/PID/root",
+        "the agent sees its own processes alone",
+        "the git key, where the pod shares its processes",
+    ),
+    Attempt(
+        "api-token",
+        "find a token of the Kubernetes API",
+        "none is mounted",
+        "a token, where it is mounted automatically",
+    ),
+    Attempt(
+        "control-volume",
+        "write the prompt, the stop request or the gateway's record",
+        "the volume is read-only for the agent",
+        "written, where the volume is not read-only",
+    ),
+    Attempt(
+        "above-the-clone",
+        "write beside the clone, to replace it by a link",
+        "only the clone is mounted",
+        "written, where the whole workspace is mounted",
+    ),
+    Attempt(
+        "root",
+        "write to the image's own programs",
+        "the agent runs as a user without rights",
+        "not tried: no pod under PodSecurity `restricted` could",
+    ),
+    Attempt(
+        "another-branch",
+        "push to another branch with whatever credential was found",
+        "no credential, no push",
+        "pushed, with the key that was found",
+    ),
+)
+#: Set in the agent's repository, for whoever runs git in it beside the credential (`traps.py`).
+TRAPS: Final[Sequence[Attempt]] = tuple(
+    Attempt(
+        name,
+        attack,
+        "caught only the agent's own git"
+        if name != "git"
+        else "never run: the keeper looks for programs in the image alone",
+        "caught a keeper that runs git in the agent's repository",
+    )
+    for name, attack in (
+        ("pre-commit", "hook pre-commit"),
+        ("post-commit", "hook post-commit"),
+        ("reference-transaction", "hook reference-transaction"),
+        ("pre-push", "hook pre-push"),
+        ("post-checkout", "hook post-checkout"),
+        ("post-index-change", "hook post-index-change"),
+        ("fsmonitor", "core.fsmonitor"),
+        ("filter", "a clean filter for every file"),
+        ("ssh", "core.sshCommand"),
+        ("helper", "credential.helper"),
+        ("submodule", "submodule.NAME.update with a command"),
+        ("git", "a program named git in the work tree"),
+    )
+)
+#: What the agent leaves in its work tree and its volumes for the keeper to believe (`test_deception.py`).
+DECEPTION: Final[Sequence[Attempt]] = (
+    Attempt(
+        "symlinks",
+        "links in the work tree to the git key and to /etc/shadow",
+        "the links themselves are committed; no byte of what they point to",
+        "the key is copied, where links are followed beside it",
+    ),
+    Attempt(
+        "submodule-url",
+        "a submodule whose URL runs a command, or is another repository",
+        "nothing is fetched; the text of .gitmodules is committed",
+        "the command runs, where git is let to use ext:",
+    ),
+    Attempt(
+        "termination-message",
+        "a termination message of the agent's container that says the work was pushed",
+        "read by nobody: the status says what the keeper saw on the remote",
+        "it decodes as success, for who reads it",
+    ),
+    Attempt(
+        "forged-records",
+        "a forged exit report, transcript and gateway record in the agent's volumes",
+        "the failed container decides: not done, nothing counted",
+        "the forged report says success, for who believes the file",
+    ),
+)
+#: Made by somebody who may only create Polecats (`test_polecats.py`).
+POLECATS: Final[Sequence[Attempt]] = (
+    Attempt(
+        "another-repository",
+        "the rig's git credential for another repository",
+        "CredentialBoundToRig",
+        "cloned, where the Rig allows a Secret with the same key",
+    ),
+    Attempt(
+        "another-endpoint",
+        "the rig's model credential for another endpoint",
+        "EndpointNotAllowed",
+        "sent there, where the Rig names it as a provider",
+    ),
+    Attempt(
+        "environment-from-secret",
+        "env.valueFrom of the git Secret",
+        "SecretNotAllowed",
+        "in the agent's environment, where the Rig allows the Secret",
+    ),
+    Attempt(
+        "image-pull-secret",
+        "the git Secret as an image pull secret",
+        "SecretNotAllowed",
+        "on the pod, where the Rig allows the Secret",
+    ),
+    Attempt(
+        "injector-annotation",
+        "an annotation by which an injector adds a container with secrets",
+        "PolicyRefused",
+        "on the pod, where the Rig's policy allows podAnnotations",
+    ),
+    Attempt(
+        "pod-label",
+        "a label that another NetworkPolicy selects",
+        "PolicyRefused",
+        "on the pod, where the Rig's policy allows podLabels",
+    ),
+    Attempt(
+        "service-account",
+        "a ServiceAccount with rights",
+        "PolicyRefused",
+        "on the pod, where the Rig's policy allows serviceAccountName (still without a token)",
+    ),
+    Attempt(
+        "toleration",
+        "a toleration for the control plane's nodes",
+        "PolicyRefused",
+        "on the pod, where the Rig's policy allows tolerations",
+    ),
+    Attempt(
+        "host-key-checking",
+        "a git server that nobody verified",
+        "PolicyRefused",
+        "not verified, where the Rig's policy allows it",
+    ),
+    Attempt(
+        "own-label",
+        "our own label with another value, to leave the NetworkPolicy",
+        "refused, whatever the Rig's policy says",
+        "a label of another name is taken by the same Rig",
+    ),
+    Attempt(
+        "foreign-namespace",
+        "a Polecat of the rig in a namespace of one's own",
+        "NamespaceNotAllowed",
+        "it runs, where the Rig allows the namespace",
+    ),
+    Attempt(
+        "foreign-recovery-key",
+        "the recovery key of a Polecat in another namespace",
+        "its own namespace is put before it",
+        "a key in the same namespace is used as it is",
+    ),
+    Attempt(
+        "foreign-dependency",
+        "dependsOn a Polecat of another namespace",
+        "only Polecats of its own namespace are looked for",
+        "one in its own namespace is found",
+    ),
+    Attempt(
+        "forged-owner",
+        "an owner reference to a Convoy that did not make it",
+        "refused by a ValidatingAdmissionPolicy",
+        "stored, for a cluster administrator",
+    ),
+)
+GROUPS: Final = (
+    ("An agent that reaches for what is not its own", REACH),
+    ("An agent that sets traps for the keeper's git", TRAPS),
+    ("An agent that deceives the keeper or the operator", DECEPTION),
+    ("Somebody who may only create Polecats", POLECATS),
+)
