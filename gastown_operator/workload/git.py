@@ -12,6 +12,7 @@ from typing import Final
 
 import attrs
 
+from gastown_operator.workload.egress import egress_configuration, egress_environment
 from gastown_operator.workload.errors import GitError
 
 LOCAL_TIMEOUT = 120.0
@@ -26,6 +27,15 @@ _CONFIGURATION: Final[Mapping[str, str]] = {
     "core.commitGraph": "false",
     "core.multiPackIndex": "false",
     "core.quotePath": "false",
+    # Names that other systems dislike are files here; `.git` is refused in any case.
+    "core.protectNTFS": "false",
+    "core.protectHFS": "false",
+    # Large files go to a pack in pieces, and no window of them is held: memory stays bounded whatever the agent makes.
+    "core.bigFileThreshold": "16m",
+    "pack.windowMemory": "32m",
+    "pack.deltaCacheSize": "16m",
+    # Time counts more than bytes when a pod is told to end.
+    "pack.compression": "1",
     "core.logAllRefUpdates": "false",
     "credential.helper": "",
     "diff.ignoreSubmodules": "all",
@@ -146,25 +156,19 @@ class Git:
         )
 
     def _environment(self) -> dict[str, str]:
-        environment = {"PATH": os.environ.get("PATH", os.defpath), **_ENVIRONMENT, **self.environment}
-        for name in (
-            "http_proxy",
-            "https_proxy",
-            "no_proxy",
-            "HTTP_PROXY",
-            "HTTPS_PROXY",
-            "NO_PROXY",
-            "SSL_CERT_FILE",
-        ):
-            if name in os.environ:
-                environment.setdefault(name, os.environ[name])
+        environment = {
+            "PATH": os.environ.get("PATH", os.defpath),
+            **egress_environment(os.environ),
+            **_ENVIRONMENT,
+            **self.environment,
+        }
         if self.git_dir is not None:
             environment["GIT_DIR"] = str(self.git_dir)
         if self.work_tree is not None:
             environment["GIT_WORK_TREE"] = str(self.work_tree)
         if self.index is not None:
             environment["GIT_INDEX_FILE"] = str(self.index)
-        settings = {**_CONFIGURATION, **self.configuration}
+        settings = {**_CONFIGURATION, **egress_configuration(os.environ), **self.configuration}
         environment["GIT_CONFIG_COUNT"] = str(len(settings))
         for number, (key, value) in enumerate(settings.items()):
             environment[f"GIT_CONFIG_KEY_{number}"] = key
