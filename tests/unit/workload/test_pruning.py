@@ -1,0 +1,133 @@
+"""What checkpoints leave in the keeper's repository."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from gastown_operator.workload import tree_files
+from gastown_operator.workload.git import Git
+from gastown_operator.workload.message import Outcome
+from gastown_operator.workload.pruning import Pruning
+from tests.unit.workload.attempts import Attempt, Attempts, RemoteRepository, git
+
+CHECKPOINT = "refs/gastown/wip/0b7c2f2e-aaaa/1"
+LARGE = 5 * 1024 * 1024
+ROUNDS = 20 if os.environ.get("GASTOWN_FULL") else 6
+
+
+def taken(directory: Path) -> int:
+    """Bytes of all files below a directory."""
+    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+
+
+def keeper_repository(attempt: Attempt) -> Path:
+    """The keeper's own."""
+    return attempt.root / "keeper.git"
+
+
+@pytest.mark.parametrize("server", ["takes checkpoints", "refuses checkpoints"])
+def test_a_large_file_that_always_changes_does_not_fill_the_keepers_volume(
+    attempts: Attempts, remote_repository: RemoteRepository, server: str
+) -> None:
+    if server == "refuses checkpoints":
+        remote_repository.hook("update", "exit 1")
+    attempt = attempts()
+    attempt.clone()
+    keeper = attempt.keeper()
+    most = 0
+    for _ in range(ROUNDS):
+        (attempt.repository / "model.bin").write_bytes(os.urandom(LARGE))
+        keeper._checkpoint()
+        most = max(most, taken(keeper_repository(attempt)))
+
+    assert most < 4 * LARGE
+    remote_repository.hook("update", "exit 0")
+    message = attempt.end(1)
+    assert message.outcome is Outcome.AGENT_ERROR
+    sent = git(remote_repository.path, "rev-parse", f"{CHECKPOINT}:model.bin")
+    assert sent == git(attempt.repository, "hash-object", "model.bin")
+
+
+def test_what_was_left_out_for_a_while_is_stored_again(
+    attempts: Attempts, remote_repository: RemoteRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file known from an earlier checkpoint, whose object was removed while it was ignored."""
+    monkeypatch.setattr(
+        tree_files, "RACY_NANOSECONDS", -1
+    )  # else only files that are older than a second are known
+    attempt = attempts()
+    attempt.clone()
+    keeper = attempt.keeper()
+    known = attempt.repository / "model.bin"
+    known.write_bytes(os.urandom(LARGE))
+    keeper._checkpoint()
+    ignores = attempt.repository / ".git" / "info" / "exclude"
+    ignores.parent.mkdir(exist_ok=True)
+    ignores.write_text("model.bin\n")
+    attempt.agent({"other.bin": os.urandom(LARGE).hex()})
+    keeper._checkpoint()
+    ignores.write_text("")
+    attempt.agent({"other.bin": "small\n"})
+
+    keeper._checkpoint()
+
+    sent = git(remote_repository.path, "rev-parse", f"{CHECKPOINT}:model.bin")
+    assert sent == git(attempt.repository, "hash-object", "model.bin")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Git:
+    """A repository with one commit that was there before."""
+    path = tmp_path / "keeper.git"
+    git(tmp_path, "init", "--quiet", "--bare", str(path))
+    return Git(path)
+
+
+def commit_of(repository: Git, content: bytes) -> str:
+    """A commit of one file."""
+    blob = repository.run("hash-object", "-w", "--stdin", stdin=content).decode().strip()
+    inner = repository.run("mktree", stdin=f"100644 blob {blob}\tfile\n".encode()).decode().strip()
+    tree = repository.run("mktree", stdin=f"040000 tree {inner}\tdirectory\n".encode()).decode().strip()
+    identity = {f"GIT_{role}_{it}": "x" for role in ("AUTHOR", "COMMITTER") for it in ("NAME", "EMAIL")}
+    git = repository.with_environment(identity, {})
+    return git.run("commit-tree", tree, stdin=b"message\n").decode().strip()
+
+
+def is_whole(repository: Git, commit: str) -> bool:
+    """Whether everything that a commit needs is there."""
+    return repository.attempt("rev-list", "--objects", commit)[0] == 0 and (
+        repository.attempt("cat-file", "-e", f"{commit}:directory/file")[0] == 0
+    )
+
+
+def test_what_was_there_before_and_what_is_kept_stays(repository: Git) -> None:
+    before = commit_of(repository, b"from clone")
+    pruning = Pruning(repository, worth=0)
+    kept, other = commit_of(repository, b"kept"), commit_of(repository, b"other")
+
+    freed = pruning.prune(kept)
+
+    assert freed > 0
+    assert [is_whole(repository, it) for it in (before, kept, other)] == [True, True, False]
+
+
+def test_little_is_not_worth_the_look(repository: Git) -> None:
+    pruning = Pruning(repository)
+    other = commit_of(repository, b"other")
+
+    assert pruning.prune() == 0
+    assert is_whole(repository, other)
+
+
+def test_what_a_broken_off_write_left_goes_too(repository: Git) -> None:
+    pruning = Pruning(repository, worth=0)
+    kept = commit_of(repository, b"kept")
+    assert repository.git_dir is not None
+    left = repository.git_dir / "objects" / kept[:2] / "tmp_obj_a1b2c3"
+    left.write_bytes(b"half")
+
+    pruning.prune(kept)
+
+    assert not left.exists()
+    assert is_whole(repository, kept)
