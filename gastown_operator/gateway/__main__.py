@@ -69,7 +69,9 @@ async def services(
         )
 
 
-async def run(settings: GatewaySettings, paths: Paths, environment: Mapping[str, str]) -> None:
+async def run(
+    settings: GatewaySettings, paths: Paths, environment: Mapping[str, str], ports: tuple[int, int]
+) -> None:
     """Serve until a signal or the pipe says that the end has come."""
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -79,9 +81,9 @@ async def run(settings: GatewaySettings, paths: Paths, environment: Mapping[str,
         if settings.ended_by_pipe:
             _watch(paths.alive, ended)
         server = Server(parts)
-        await server.listen("127.0.0.1", PORT, "", METRICS_PORT)
+        serving = await server.listen("127.0.0.1", ports[0], "", ports[1])
         parts.publish()
-        parts.journal("serving", upstream=settings.base)
+        parts.journal("serving", upstream=parts.upstream.base, ports=serving)
         while not ended.is_set():
             with suppress(TimeoutError):
                 await asyncio.wait_for(ended.wait(), _BETWEEN_LINES)
@@ -107,11 +109,11 @@ def _watch(pipe: Path, ended: asyncio.Event) -> None:
     loop.add_reader(descriptor, readable)
 
 
-def main(environment: Mapping[str, str], paths: Paths) -> int:
+def main(environment: Mapping[str, str], paths: Paths, ports: tuple[int, int] = (PORT, METRICS_PORT)) -> int:
     """Exit status: 0 when told to end, 1 when what was configured is not usable; the record says why."""
     settings = from_environment(environment)
     try:
-        asyncio.run(run(settings, paths, environment))
+        asyncio.run(run(settings, paths, environment, ports))
     except (ValueError, ArithmeticError, OSError) as error:
         message = f"the gateway cannot start: {error}"
         JsonJournal(settings.polecat, Redactor())("failed", cause=message)

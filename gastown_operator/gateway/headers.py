@@ -27,7 +27,7 @@ _CREDENTIALS: Final = frozenset({"authorization", "x-api-key", "api-key", "x-goo
 _MADE_ANEW: Final = frozenset({"host", "content-length", "content-encoding", "accept-encoding", "expect"})
 _NOT_SENT: Final = _OF_ONE_HOP | _CREDENTIALS | _MADE_ANEW | {"forwarded", "via"}
 _NOT_RETURNED: Final = _OF_ONE_HOP | {"content-length", "content-encoding", "set-cookie", "www-authenticate"}
-_BETA: Final = "anthropic-beta"
+_BETA: Final = "Anthropic-Beta"
 
 
 def to_provider(

@@ -5,7 +5,7 @@ from typing import Final
 
 from attrs import define, field
 
-_LIKE_SECRETS: Final = re.compile(r"(?i)\b(bearer\s+\S+|(?:sk|pk|gsk|xai|key)-[\w*.-]{6,})")
+_LIKE_SECRETS: Final = re.compile(r"(?i)\b(bearer\s+[\w.~+/=*-]+|(?:sk|pk|gsk|xai|key)-[\w*.-]{6,})")
 _HIDDEN: Final = "[redacted]"
 #: A rotated credential may still be in the answer to a request that was sent before.
 _KEPT: Final = 4

@@ -152,9 +152,11 @@ class Reader:
             return
         if not isinstance(value, dict):
             return
-        (self.dialect.event if self.streamed or self.dialect.lines else self.dialect.whole)(
-            self.answer, value
-        )
+        if isinstance(self._framing, Whole):
+            self.dialect.whole(self.answer, value)
+            self.answer.finished = self.answer.complete = self.answer.broken is None
+        else:
+            self.dialect.event(self.answer, value)
 
     def _done(self) -> None:
         if self.answer.finished:
