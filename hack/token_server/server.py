@@ -23,7 +23,7 @@ class Fault(StrEnum):
 
     REFUSE = "refuse"  # 400 invalid_grant, the token is not spent
     ERROR = "error"  # 500
-    BUSY = "busy"  # 429 with Retry-After: 1
+    BUSY = "busy"  # 429 with Retry-After: 30
     SLOW = "slow"  # the answer comes when `release` is called
     LOST = "lost"  # the token is spent, and the connection ends without an answer
     ODD = "odd"  # 200, and no JSON
@@ -120,7 +120,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(500, {"error": "server_error"})
         elif fault is Fault.BUSY:
             self._send(
-                429, {"error": {"type": "rate_limit_error", "message": "slow down"}}, {"Retry-After": "1"}
+                429, {"error": {"type": "rate_limit_error", "message": "slow down"}}, {"Retry-After": "30"}
             )
         elif fault is Fault.ODD:
             self._send_bytes(200, b"<html>hello</html>", {})
