@@ -1,61 +1,86 @@
 """Scripts: what the model does, turn by turn, as data.
 
 A script is a JSON object `{"description": …, "turns": [turn, …]}`. A turn has `say`, the text of the answer, and at most one
-of
+step for the agent to take:
 
-- `tool`: `{"name": …, "input": {…}}`, a tool for the agent to run. `$result1`, `$result2`, … in the strings of the input
+- `run`: a shell command;
+- `write`: `{"path": …, "text": …}`, a new file, relative to the work tree;
+- `tool`: `{"name": …, "input": {…}}`, a tool of one certain agent. `$result1`, `$result2`, … in the strings of the input
   stand for the trimmed text that the first, second, … tool answered; `$$` is a dollar sign.
-- `error`: `{"status": …, "type": …, "message": …, "headers": {…}}`, an answer of that HTTP status instead of a message.
-- `cut`: true, the connection ends in the middle of the answer.
 
-A turn without any of them ends the agent's work. Which turn is next follows from the request alone: it is the one after as
-many turns as the conversation has tool results. So any number of agents can talk to one server, and it has nothing to lose.
+A turn without a step ends the agent's work. How `run` and `write` look depends on what the agent offers (`steps`). A turn can
+also go wrong, in at most one way:
+
+- `error`: `{"status": …, "type": …, "message": …, "headers": {…}}`, an answer of that HTTP status instead of a message, with
+  `"html": true` as a page, with `"times": N` only to the first N requests for this model's turn;
+- `cut`: true, the connection ends in the middle of the answer;
+- `unfinished`: true, the stream ends properly, but nothing in it says that the answer is complete;
+- `stall`: `"before"` or `"middle"` of the answer: nothing more comes.
+
+And it can have `usage`, `{"input": …, "output": …, "cache_read": …, "cache_write": …}` in place of what was really said,
+`pause`, seconds before the answer, and `repeat`, how many times the turn comes.
+
+Which turn is next follows from the request alone: it is the one after as many turns as the conversation has tool results. So
+any number of agents can talk to one server, and it has nothing to lose (`times` is the exception).
 """
 
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from string import Template
 from typing import Any
 
+from hack.model_server.conversation import HttpError, ToolCall, Usage
+
 SCRIPTS = Path(__file__).parent / "scripts"
-TURN_FIELDS = {"say", "tool", "error", "cut"}
-# What the agent asks beside its work, such as a title for the session, comes without tools.
-SIDE_ANSWER = "Sample work"
+STEPS = ("tool", "run", "write")
+FAULTS = ("error", "cut", "unfinished", "stall")
+TURN_FIELDS = {"say", "usage", "pause", "repeat", *STEPS, *FAULTS}
 
 
 class ScriptError(Exception):
     """A script that cannot be followed; the message names the turn."""
 
 
+class Fault(StrEnum):
+    """How an answer goes wrong on its way."""
+
+    CUT = "cut"
+    UNFINISHED = "unfinished"
+    STALL_BEFORE = "stall before"
+    STALL_MIDDLE = "stall middle"
+
+
 @dataclass(frozen=True)
-class ToolCall:
-    """A tool that the agent shall run."""
+class Write:
+    """A file that the agent shall write."""
 
-    name: str
-    input: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class HttpError:
-    """An answer that is an error."""
-
-    status: int
-    type: str
-    message: str
-    headers: Mapping[str, str]
+    path: str
+    text: str
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One answer of the model."""
+    """One answer of the model; `times` is for how many requests the error is, 0 for all."""
 
     say: str
     tool: ToolCall | None = None
+    run: str = ""
+    write: Write | None = None
     error: HttpError | None = None
-    cut: bool = False
+    times: int = 0
+    fault: Fault | None = None
+    usage: Usage | None = None
+    pause: float = 0.0
+    repeat: int = 1
+
+    @property
+    def has_step(self) -> bool:
+        """Whether the agent has something to do, and then asks again."""
+        return bool(self.tool or self.run or self.write)
 
 
 @dataclass(frozen=True)
@@ -64,28 +89,29 @@ class Script:
 
     turns: tuple[Turn, ...]
 
-    def answer(self, request: Mapping[str, Any]) -> Turn:
-        """Return the next turn for a request of the Messages API, with the tools' results filled in."""
-        if not request.get("tools"):
-            return Turn(SIDE_ANSWER)
-        results = tool_results(request)
-        turn = self.turns[min(len(results), len(self.turns) - 1)]
-        if turn.tool is None:
-            return turn
-        values = {f"result{number}": text for number, text in enumerate(results, 1)}
-        return Turn(turn.say, ToolCall(turn.tool.name, _substituted(turn.tool.input, values)))
+    def number_after(self, steps: int) -> int:
+        """Return the number of the turn, from 0, that follows so many steps."""
+        for number, turn in enumerate(self.turns):
+            if steps < turn.repeat:
+                return number
+            steps -= turn.repeat
+        return len(self.turns) - 1
+
+
+def script_file(name: str) -> Path | None:
+    """Return the file of a script among those that are shipped; a dash in a name is an underscore in the file's."""
+    path = SCRIPTS / f"{name.replace('-', '_')}.json"
+    return path if re.fullmatch(r"[a-z0-9_-]+", name) and path.exists() else None
 
 
 def load_script(name: str) -> Script:
     """Return the script of that name, or the one in the file of that path."""
-    path = Path(name) if name.endswith(".json") else SCRIPTS / f"{name}.json"
+    path = Path(name) if name.endswith(".json") else script_file(name)
+    if path is None or not path.exists():
+        names = ", ".join(sorted(file.stem for file in SCRIPTS.glob("*.json")))
+        raise ScriptError(f"there is no script {name}: give the path of a .json file, or one of {names}")
     try:
         return parse_script(json.loads(path.read_text()))
-    except FileNotFoundError as error:
-        names = ", ".join(sorted(file.stem for file in SCRIPTS.glob("*.json")))
-        raise ScriptError(
-            f"there is no script {name}: give the path of a .json file, or one of {names}"
-        ) from error
     except json.JSONDecodeError as error:
         raise ScriptError(f"{path}: {error}") from error
 
@@ -95,60 +121,62 @@ def parse_script(data: Mapping[str, Any]) -> Script:
     turns = tuple(_turn(number, turn) for number, turn in enumerate(data.get("turns", ()), 1))
     if not turns:
         raise ScriptError("a script needs turns")
-    if turns[-1].tool is not None:
-        raise ScriptError("the last turn calls a tool, so the agent would never end")
+    if turns[-1].has_step:
+        raise ScriptError("the last turn has a step, so the agent would never end")
     return Script(turns)
 
 
 def _turn(number: int, data: Mapping[str, Any]) -> Turn:
     if unknown := set(data) - TURN_FIELDS:
         raise ScriptError(f"turn {number}: unknown fields {', '.join(sorted(unknown))}")
-    if sum(field in data for field in ("tool", "error", "cut")) > 1:
-        raise ScriptError(f"turn {number}: only one of tool, error and cut")
-    tool, error = data.get("tool"), data.get("error")
+    for fields in (STEPS, FAULTS):
+        if sum(field in data for field in fields) > 1:
+            raise ScriptError(f"turn {number}: only one of {', '.join(fields)}")
+    tool, write, usage, error = (data.get(field) for field in ("tool", "write", "usage", "error"))
     turn = Turn(
         say=data.get("say", ""),
         tool=ToolCall(tool["name"], tool["input"]) if tool else None,
-        error=HttpError(error["status"], error["type"], error["message"], error.get("headers", {}))
-        if error
-        else None,
-        cut=data.get("cut", False),
+        run=data.get("run", ""),
+        write=Write(write["path"], write["text"]) if write else None,
+        error=_error(error) if error else None,
+        times=error.get("times", 0) if error else 0,
+        fault=_fault(number, data),
+        usage=Usage(**usage) if usage else None,
+        pause=data.get("pause", 0.0),
+        repeat=data.get("repeat", 1),
     )
     if turn.tool is not None:
         _check_references(number, turn.tool.input)
     return turn
 
 
+def _error(data: Mapping[str, Any]) -> HttpError:
+    headers = data.get("headers", {})
+    return HttpError(data["status"], data["type"], data["message"], headers, data.get("html", False))
+
+
+def _fault(number: int, data: Mapping[str, Any]) -> Fault | None:
+    if "stall" in data:
+        if data["stall"] not in {"before", "middle"}:
+            raise ScriptError(f"turn {number}: a stall is before an answer or in its middle")
+        return Fault(f"stall {data['stall']}")
+    return next((Fault(name) for name in ("cut", "unfinished") if data.get(name)), None)
+
+
 def _check_references(number: int, value: Any) -> None:
     known = {f"result{earlier}": "" for earlier in range(1, number)}
     try:
-        _substituted(value, known)
+        substituted(value, known)
     except (KeyError, ValueError) as error:
         raise ScriptError(f"turn {number}: {error} is not the result of an earlier tool") from error
 
 
-def _substituted(value: Any, values: Mapping[str, str]) -> Any:
+def substituted(value: Any, values: Mapping[str, str]) -> Any:
+    """Return JSON data with the values in place of their names."""
     if isinstance(value, str):
         return Template(value).substitute(values)
     if isinstance(value, Mapping):
-        return {key: _substituted(item, values) for key, item in value.items()}
+        return {key: substituted(item, values) for key, item in value.items()}
     if isinstance(value, list):
-        return [_substituted(item, values) for item in value]
+        return [substituted(item, values) for item in value]
     return value
-
-
-def tool_results(request: Mapping[str, Any]) -> list[str]:
-    """Return the texts of all tool results in the conversation, in order."""
-    return [
-        _text(block.get("content", ""))
-        for message in request.get("messages", ())
-        if message.get("role") == "user" and isinstance(message.get("content"), list)
-        for block in message["content"]
-        if block.get("type") == "tool_result"
-    ]
-
-
-def _text(content: str | list[Mapping[str, Any]]) -> str:
-    texts = [content] if isinstance(content, str) else [block.get("text", "") for block in content]
-    # The agent adds remarks of its own to what a tool answered.
-    return re.sub(r"<system-reminder>.*?</system-reminder>", "", "\n".join(texts), flags=re.DOTALL).strip()
