@@ -56,6 +56,22 @@ def model_access(
     return access
 
 
+def check_destination(access: ModelAccess, rig: Rig) -> None:
+    """Raise RefusedError where the rig's credential would go to another provider than the rig's, at that one's well-known address."""
+    lent_to = rig.spec.defaults.agent_config.chosen_provider or Provider.ANTHROPIC
+    if (
+        access.of_rig
+        and access.credential is not None
+        and not access.endpoint
+        and access.provider is not lent_to
+    ):
+        raise RefusedError(
+            "EndpointNotAllowed",
+            f'"{access.provider}" is not among the providers of Rig "{rig.metadata.name}", whose credential is for "{lent_to}"; '
+            "add it to the rig's spec.providers, or set modelProvider.apiKeySecretRef to a Secret that the rig allows",
+        )
+
+
 def _access(polecat: Polecat, rig: Rig, provider: Provider, model: str) -> ModelAccess:
     own, default = polecat.spec.agent_config.model_provider, rig.spec.defaults
     entry = _entry(rig, provider, own.endpoint or default.agent_config.model_provider.endpoint)

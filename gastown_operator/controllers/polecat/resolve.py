@@ -23,7 +23,7 @@ from gastown_operator.controllers.polecat.permission import (
     check_named,
     check_permissions,
 )
-from gastown_operator.controllers.polecat.provider import ModelAccess, model_access
+from gastown_operator.controllers.polecat.provider import ModelAccess, check_destination, model_access
 from gastown_operator.controllers.settings import OperatorSettings
 
 T = TypeVar("T")
@@ -83,6 +83,8 @@ def resolve(polecat: Polecat, rig: Rig, settings: OperatorSettings) -> Resolved:
         launch = _launch(polecat, rig, agent, config, model, settings)
     except AgentConfigError as error:
         raise RefusedError(error.reason, error.message) from error
+    if model is not None:
+        check_destination(model, rig)
     return Resolved(
         repository=repository,
         git_secret=git_secret,
