@@ -1,9 +1,6 @@
 """The shipped ValidatingAdmissionPolicies: what each user may write with them, and without them (the control)."""
 
-import re
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -18,6 +15,7 @@ from gastown_operator.runtime.objects import PartialObject, Resource
 from tests.apiserver.client import JSON, MERGE_PATCH, Client, Response, eventually
 from tests.support.cluster import kubectl
 from tests.support.installation import MANIFESTS, POLICIES, install
+from tests.support.users import acting_as
 
 RBAC = "rbac.authorization.k8s.io"
 ROLE = Resource(RBAC, "v1", "ClusterRole", "clusterroles", namespaced=False, project=PartialObject.project)
@@ -229,20 +227,6 @@ TAKEN: Mapping[str, Write] = {
     "a Polecat away": Write("developer", "DELETE", TOAST),
 }
 ENTER = Write("developer", "POST", f"{ITS_POD}/exec?command=true&stdout=true", dry=False)
-
-
-@contextmanager
-def acting_as(user: str) -> Iterator[Client]:
-    """A client of the cluster that is taken for another user."""
-    command = ["kubectl", "proxy", "--port=0", f"--as={user}", "--reject-paths=^$"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as proxy:
-        try:
-            assert proxy.stdout is not None
-            match = re.search(r":(\d+)\s*$", proxy.stdout.readline())
-            assert match, "kubectl proxy did not start"
-            yield Client(int(match[1]))
-        finally:
-            proxy.terminate()
 
 
 @frozen

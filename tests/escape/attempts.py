@@ -147,6 +147,12 @@ POLECATS: Final[Sequence[Attempt]] = (
         "sent there, where the Rig names it as a provider",
     ),
     Attempt(
+        "another-provider",
+        "the rig's model credential for a provider of another name",
+        "EndpointNotAllowed",
+        "sent there, where the Rig names it as a provider",
+    ),
+    Attempt(
         "environment-from-secret",
         "env.valueFrom of the git Secret",
         "SecretNotAllowed",

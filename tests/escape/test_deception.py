@@ -1,7 +1,9 @@
 """An agent that leaves lies for the keeper and the operator: links, addresses, and records in the files that it can write."""
 
 import json
+from pathlib import Path
 
+from gastown_operator.workload import wrapper_report
 from gastown_operator.workload.message import Outcome, TerminationMessage, decode
 from tests.apiserver.client import JSON
 from tests.escape import pods
@@ -106,7 +108,7 @@ def test_a_submodule_is_committed_as_it_is_and_nothing_is_fetched_from_its_addre
     assert pods.run(rig, "fetcher", spec, "keeper", until="ran")
 
 
-def test_what_the_agent_says_of_itself_neither_makes_it_done_nor_costs_nothing(site: Site) -> None:
+def test_what_the_agent_says_of_itself_does_not_make_it_done(site: Site, tmp_path: Path) -> None:
     rig = site.rig("liar")
     polecat = rig.sling("liar", FORGED)
     status = polecat.until("Stuck")
@@ -120,6 +122,8 @@ def test_what_the_agent_says_of_itself_neither_makes_it_done_nor_costs_nothing(s
     claimed = decode(_agents_message(polecat.pods()[0]))
     assert claimed is not None
     assert (claimed.outcome, claimed.pushed) == (Outcome.SUCCEEDED, True)
+    (tmp_path / "exit").write_text("code=0 stopped=no\n")
+    assert wrapper_report.read(tmp_path).clean
 
 
 def _agents_message(pod: JSON) -> str:
