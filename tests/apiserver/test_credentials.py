@@ -17,7 +17,8 @@ from uuid import uuid4
 import pytest
 from attrs import define, field
 
-from gastown_operator.api.core import NAMESPACE
+from gastown_operator.api.core import NAMESPACE, POD
+from gastown_operator.api.polecat import POLECAT
 from gastown_operator.api.rig import RIG
 from gastown_operator.controllers.credential.state import REFUSED, STATE
 from hack.render import render
@@ -143,6 +144,21 @@ class Site:
     def state(self) -> str:
         return str(self.source()["metadata"].get("annotations", {}).get(STATE, ""))
 
+    def sling(self) -> None:
+        """Ask for work."""
+        spec = {
+            "rig": self.work,
+            "desiredState": "Working",
+            "executionMode": "kubernetes",
+            "taskDescription": "Fix it",
+        }
+        self.cluster.create(POLECAT, {"metadata": {"name": "toast", "namespace": self.work}, "spec": spec})
+
+    def queued_reason(self) -> str:
+        polecat = self.cluster.get(POLECAT, self.work, "toast") or {}
+        conditions = polecat.get("status", {}).get("conditions", [])
+        return next((str(each["reason"]) for each in conditions if each["type"] == "Queued"), "")
+
     def rig_reason(self) -> str:
         rig = self.cluster.get(RIG, "", self.work) or {}
         conditions = rig.get("status", {}).get("conditions", [])
@@ -246,8 +262,12 @@ def test_a_refused_refresh_is_the_rigs_trouble_until_somebody_logs_in_again(site
     calls = site.tokens.calls
     site.cluster.client.patch(RIG, rig, {"metadata": {"labels": {"look": "again"}}}).object()
     eventually(lambda: REFUSED in site.source()["metadata"]["annotations"], "it is remembered")
+    site.sling()
+    eventually(lambda: site.queued_reason() == "CredentialExpired", "work waits")
+    assert site.cluster.objects(POD, site.work) == []
 
     site.log_in()
+    eventually(lambda: site.cluster.objects(POD, site.work), "work begins")
     eventually(lambda: site.rig_reason() != "CredentialExpired", "the rig can work")
     eventually(lambda: site.state() == "Ready", "the state is ready")
     assert calls == 1
