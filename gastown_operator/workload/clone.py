@@ -11,6 +11,7 @@ from gastown_operator.workload import bases, control_files, keeper_repository, l
 from gastown_operator.workload.clone_record import CloneRecord
 from gastown_operator.workload.errors import AttemptError
 from gastown_operator.workload.git import Git
+from gastown_operator.workload.handover import handover
 from gastown_operator.workload.history import CLONE_TIMEOUT, PATIENCE, History, Wanted
 from gastown_operator.workload.journal import Journal
 from gastown_operator.workload.message import Outcome
@@ -81,6 +82,7 @@ class Clone:
         self._give_merges_to_keeper(git, base)
         record = attrs.evolve(record, cloned_at=self.wall())
         record.write(self.paths.record)
+        control_files.add_to_prompt(self.paths.control, handover(record))
         self.journal("cloned", branch=self.settings.work_branch, start=record.start, resumed=record.resumed)
         return record
 

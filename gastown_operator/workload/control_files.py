@@ -26,3 +26,13 @@ def write(settings: Settings, control: Path, hints: Path) -> None:
     alive = hints / layout.ALIVE.name
     if settings.ended_by_pipe and not alive.exists():
         os.mkfifo(alive, 0o600)
+
+
+def add_to_prompt(control: Path, text: str) -> None:
+    """Write text below the prompt.
+
+    Raises:
+        OSError: the volume cannot be written.
+    """
+    with (control / layout.PROMPT.name).open("a", encoding="utf-8") as prompt:
+        prompt.write(text)
