@@ -193,7 +193,8 @@ class Keeper:
             "the agent's hints": self.hints,
             "the keeper's volume": self.volume,
         }
-        return collect(self.settings, self.hints, self.control, self._transcript, volumes)
+        found = collect(self.settings, self.hints, self.control, self._transcript, volumes)
+        return attrs.evolve(found, cause=found.cause or self._overseer.cause)
 
     def _delivery(self, remaining: Callable[[], float]) -> Delivery:
         branch = WorkBranch(self.settings, self.record, self.remote, self.git, remaining)

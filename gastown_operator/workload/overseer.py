@@ -32,6 +32,9 @@ class Overseer:
         deadline: when the agent is asked to stop, by `monotonic`; None for never.
         monotonic: seconds that only grow.
         state: what else the line for live views says.
+
+    Attributes:
+        cause: why this overseer asked the agent to stop; empty if it did not, or somebody else was first.
     """
 
     settings: Settings
@@ -43,6 +46,7 @@ class Overseer:
     deadline: float | None
     state: dict[str, Any] = attrs.field(factory=dict)
     activity: Activity = attrs.field(init=False)
+    cause: str = attrs.field(init=False, default="")
     _stopped: bool = attrs.field(init=False, default=False)
     _shown: bool | None = attrs.field(init=False, default=None)
     _next_look: float = attrs.field(init=False)
@@ -70,8 +74,8 @@ class Overseer:
         """Look, show, and stop the agent where it is time; does nothing before `next_tick`."""
         now = self.monotonic()
         if self.deadline is not None and now >= self.deadline:
-            self.deadline = None
             self._stop("deadline", seconds=self.settings.deadline)
+            self.deadline = None if self._stopped else now + self.interval
         if now < self._next_look:
             return
         self._next_look = now + self.interval
@@ -119,11 +123,20 @@ class Overseer:
         """Ask the agent to stop; the first cause stays, whoever had it."""
         if self._stopped:
             return
-        self._stopped = True
         try:
             file = os.open(self.control / "stop", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         except FileExistsError:
+            self._stopped = True
             return
-        with os.fdopen(file, "w") as opened:
-            opened.write(f"{cause}\n")
+        except OSError as error:
+            self.journal("cannot ask the agent to stop; trying again", cause=str(error))
+            return
+        self._stopped, self.cause = True, cause
         self.journal("asking the agent to stop", cause=cause, **fields)
+        try:
+            os.write(file, f"{cause}\n".encode())
+        except OSError as error:
+            # The file alone stops the agent; its cause is remembered here.
+            self.journal("cannot write down why the agent is to stop", cause=str(error))
+        finally:
+            os.close(file)

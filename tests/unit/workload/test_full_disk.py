@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from io import FileIO
@@ -13,6 +14,7 @@ import pytest
 from gastown_operator.workload.message import Outcome, TerminationMessage
 from gastown_operator.workload.volumes import is_full, out_of_room
 from tests.unit.workload.attempts import Attempt, Attempts, EndedAtOnce, RemoteRepository, git
+from tests.unit.workload.test_keeper import Script
 
 WORK = "refs/heads/polecat/toast"
 CHECKPOINT = "refs/gastown/wip/0b7c2f2e-aaaa/1"
@@ -168,3 +170,23 @@ def test_checkpoints_go_on_when_there_is_room_again(
 
     assert remote_repository.files(CHECKPOINT)["b.txt"] == "b"
     assert git(remote_repository.path, "fsck", "--connectivity-only") == ""
+
+
+def test_an_agent_is_stopped_at_its_deadline_by_a_keeper_that_cannot_write_why(
+    attempts: Attempts, disk: Disk
+) -> None:
+    attempt = attempts(deadline=600)
+    attempt.clone()
+    now = [0.0]
+    (attempt.hints / "exit").write_text("code=143 stopped=yes\n")
+    keeper = attempt.keeper(lambda: now[0])
+    disk.fill()
+
+    def the_deadline_passes() -> set[signal.Signals]:
+        now[0] = 600.0
+        return set()
+
+    message = keeper.run(Script(the_deadline_passes, {signal.SIGTERM}))
+
+    assert (attempt.control / "stop").read_text() == ""
+    assert message.outcome is Outcome.DEADLINE_EXCEEDED

@@ -189,6 +189,19 @@ def test_a_place_that_cannot_be_written_costs_no_more_than_the_sign(tmp_path: Pa
     assert it.lines("cannot show whether the agent is active")
 
 
+def test_a_stop_request_that_cannot_be_written_is_tried_again(tmp_path: Path) -> None:
+    it = run(tmp_path, deadline=60.0)
+    it.overseer.control = tmp_path / "later"
+    it.go_on_until(100.0)
+    assert it.overseer.cause == ""
+    (tmp_path / "later").mkdir()
+
+    it.go_on_until(120.0)
+
+    assert (tmp_path / "later" / "stop").read_text() == "deadline\n"
+    assert it.overseer.cause == "deadline"
+
+
 def test_the_deadline_does_not_wait_for_what_takes_long(tmp_path: Path) -> None:
     it = run(tmp_path)
     started = time.monotonic()
