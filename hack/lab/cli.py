@@ -55,6 +55,11 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument(
         "--kubernetes", metavar="VERSION", default=DEFAULT_KUBERNETES, help="default: %(default)s"
     )
+    up.add_argument(
+        "--no-network-policies",
+        action="store_true",
+        help="store NetworkPolicies and enforce none (default: a real node enforces them)",
+    )
     up.add_argument("--with-helm", action="store_true", help="build Helm too, for `exec -- helm`")
     verb("down", "end the cluster and remove every trace of it")
     verb("status", "show its components and nodes; exit status 1 if it is not ready")

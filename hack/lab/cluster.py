@@ -70,7 +70,9 @@ class Cluster:
 
     def components(self, record: Record) -> list[Component]:
         """What the cluster consists of."""
-        return Catalog(self.layout, self.pki, record.programs).components(record.spec.nodes)
+        return Catalog(self.layout, self.pki, record.programs).components(
+            record.spec.nodes, policies=record.spec.policies
+        )
 
     def ready(self, record: Record) -> bool:
         """Whether pods can be created: the apiserver, the default service account, and the nodes are ready."""

@@ -56,7 +56,7 @@ class LabCommands:
 
     def _up(self, options: argparse.Namespace) -> int:
         version = KubernetesVersion.parse(options.kubernetes)
-        spec = Spec(Nodes(options.nodes), str(version))
+        spec = Spec(Nodes(options.nodes), str(version), policies=not options.no_network_policies)
         cluster = Cluster.at(self.layout, self.progress)
         lacks_helm = options.with_helm and not (self.layout.bin / "helm").exists()
         if not cluster.is_ready(spec) or lacks_helm:

@@ -1,10 +1,12 @@
 """The components of a cluster: what each is started with, and in which order."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from hack.lab.configs import CNI_RESULTS, cni_network
 from hack.lab.layout import API_PORT, NODE_ADDRESS, NODE_NAME, POD_CIDR, SERVICE_CIDR, Layout
 from hack.lab.pki import Pki
 
@@ -22,6 +24,7 @@ class Nodes(StrEnum):
 
 # What the other components cannot start without.
 SERVERS = frozenset({"etcd", "kube-apiserver", "containerd"})
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,8 @@ class Catalog:
     pki: Pki
     programs: Programs
 
-    def components(self, nodes: Nodes) -> list[Component]:
-        """What a cluster with such nodes consists of, in the order of starting."""
+    def components(self, nodes: Nodes, *, policies: bool = True) -> list[Component]:
+        """What a cluster with such nodes consists of, in the order of starting; `policies`: whether a real node enforces them."""
         always = [self._etcd(), self._apiserver(), self._controller_manager()]
         if nodes is Nodes.NONE:
             return always
@@ -54,6 +57,8 @@ class Catalog:
         return [
             *always,
             self._scheduler(),
+            # Before anything can start a pod.
+            *([self._enforcer()] if policies else []),
             self._containerd(),
             self._kubelet(),
             self._proxy(),
@@ -161,6 +166,20 @@ class Catalog:
 
     def _coredns(self) -> Component:
         return Component("coredns", (str(self.programs["coredns"]), "-conf", f"{self.layout.etc}/Corefile"))
+
+    def _enforcer(self) -> Component:
+        pki = self.pki
+        return Component(
+            "policy-enforcer",
+            (
+                *("env", f"PYTHONPATH={ROOT}", sys.executable, "-B", "-m", "hack.lab.policies"),
+                f"--authority={pki.certificate('ca')}",
+                f"--certificate={pki.certificate('admin')}",
+                f"--key={pki.key('admin')}",
+                f"--attachments={CNI_RESULTS}",
+                f"--network={cni_network(self.layout)}",
+            ),
+        )
 
     def _kwok(self) -> Component:
         return Component(

@@ -1,12 +1,14 @@
 """Configuration files of the components, as text. JSON is YAML, so no YAML library is needed."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 from hack.lab.layout import DNS_ADDRESS, NODE_NAME, PAUSE_IMAGE, POD_CIDR, Layout
 from hack.lab.pki import Pki
 
 CNI_PROGRAMS = "/usr/lib/cni"
+CNI_RESULTS = Path("/var/lib/cni/results")  # libcni's cache; containerd leaves it where it is
 
 
 def cni_network(layout: Layout) -> str:

@@ -32,6 +32,7 @@ _REAL = (
     Package("containernetworking-plugins", "/usr/lib/cni/bridge"),
     Package("iptables", "iptables"),
     Package("conntrack", "conntrack"),
+    Package("nftables", "nft"),
     Package("buildah", "buildah"),
     Package("debootstrap", "debootstrap"),
 )

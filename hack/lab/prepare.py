@@ -12,7 +12,6 @@ from hack.lab.record import Record
 from hack.lab.resolver import dns_addresses
 from hack.lab.stages import kwok_configuration
 
-CNI_RESULTS = Path("/var/lib/cni/results")
 CAP_SYS_RESOURCE = 24  # linux/capability.h
 CONTAINER_LOG_LINKS = Path("/var/log/containers")
 
@@ -88,7 +87,7 @@ def remove_strays(layout: Layout) -> None:
     for address in layout.containerd_state.glob("io.containerd.runtime.v2.task/*/*/address"):
         socket = Path(address.read_text().removeprefix("unix://"))
         socket.unlink(missing_ok=True)
-    for result in CNI_RESULTS.glob(f"{configs.cni_network(layout)}-*"):
+    for result in configs.CNI_RESULTS.glob(f"{configs.cni_network(layout)}-*"):
         result.unlink(missing_ok=True)
     if CONTAINER_LOG_LINKS.is_dir():
         for link in CONTAINER_LOG_LINKS.iterdir():

@@ -13,9 +13,11 @@ class Spec:
 
     nodes: Nodes
     kubernetes: str
+    policies: bool = True
 
     def __str__(self) -> str:
-        return f"--nodes {self.nodes} --kubernetes {self.kubernetes}"
+        policies = "" if self.policies else " --no-network-policies"
+        return f"--nodes {self.nodes} --kubernetes {self.kubernetes}{policies}"
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,11 @@ class Record:
         try:
             value = json.loads(path.read_text())
             return cls(
-                spec=Spec(Nodes(value["spec"]["nodes"]), value["spec"]["kubernetes"]),
+                spec=Spec(
+                    Nodes(value["spec"]["nodes"]),
+                    value["spec"]["kubernetes"],
+                    value["spec"].get("policies", True),
+                ),
                 boot=value["boot"],
                 programs={name: Path(file) for name, file in value["programs"].items()},
                 prepared=value["prepared"],

@@ -16,6 +16,7 @@ from hack.lab.process import Process
 # In this order, the members of a group at once, each with its seconds of grace. Whoever uses a server ends
 # before it: an apiserver that has lost its etcd, or still has watchers, takes its full time.
 STOP_ORDER: tuple[tuple[tuple[str, ...], float], ...] = (
+    (("policy-enforcer",), 0),
     (("kwok", "coredns", "kube-proxy", "kube-scheduler", "kube-controller-manager", "kubelet"), 5),
     (("containerd",), 5),
     (("kube-apiserver",), 5),
