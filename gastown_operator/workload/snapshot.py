@@ -7,6 +7,7 @@ configuration (filters). `git add` in the agent's tree would follow what is swap
 
 import contextlib
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator
@@ -16,19 +17,23 @@ from typing import Final
 import attrs
 
 from gastown_operator.workload.errors import GitError, UnreadableRepositoryError
-from gastown_operator.workload.git import Git, nul_separated
+from gastown_operator.workload.git import Git, nul_separated, printable
 from gastown_operator.workload.plain_files import read_beneath
 from gastown_operator.workload.signatures import GITLINK, Entry, Known, entries_of_index
 from gastown_operator.workload.tree_files import Signature, TreeFiles
 from gastown_operator.workload.volumes import out_of_room
 
 SNAPSHOT_TIMEOUT: Final = 300.0
+#: Listing reads what the agent put in the place of `.gitignore` or of a nested repository; a FIFO there must not cost the whole grace.
+LIST_TIMEOUT: Final = 45.0
 BATCH_BYTES: Final = 64 * 1024 * 1024
 BATCH_FILES: Final = 2000
 _ATTRIBUTES: Final = b".gitattributes"
 _MAXIMUM_INDEX_BYTES: Final = 256 * 1024 * 1024
 _MAXIMUM_EXCLUDES_BYTES: Final = 1024 * 1024
 _SKIP_WORKTREE: Final = b"S"
+#: Git goes on where it cannot look into a directory, and says so.
+_UNLISTED: Final = re.compile(rb"could not open directory '([^']{1,200})")
 
 
 @attrs.frozen
@@ -55,12 +60,15 @@ class Snapshots:
         repository: the agent's clone.
         scratch: a directory of the keeper's own; contents are copied here, and gone again after each snapshot but for attributes.
         known: files whose objects are known already.
+        list_timeout: seconds for the list of names.
     """
 
     git: Git
     repository: Path
     scratch: Path
     known: dict[bytes, Known] = attrs.field(factory=dict)
+    list_timeout: float = LIST_TIMEOUT
+    _unlisted: set[bytes] = attrs.field(init=False, factory=set)
     _no_room: bool = attrs.field(init=False, default=False)
 
     def take(self, head: str) -> Snapshot:
@@ -83,7 +91,7 @@ class Snapshots:
         entries, unreadable = self._entries(tree, tracked, self._candidates(tree, tracked, head))
         # Of what is in no tree any more, the objects may be removed.
         self.known = {path: it for path, it in self.known.items() if entries.get(path) == it.entry}
-        left_out = tuple(os.fsdecode(path) for path in sorted(unreadable)[:20])
+        left_out = tuple(os.fsdecode(path) for path in sorted(unreadable | self._unlisted)[:20])
         return Snapshot(self._write(entries), left_out, self._no_room)
 
     def _candidates(self, tree: TreeFiles, tracked: dict[bytes, Entry], head: str) -> "_Candidates":
@@ -148,7 +156,11 @@ class Snapshots:
     def _untracked(self) -> tuple[list[bytes], set[bytes]]:
         """Untracked files, and directories that are repositories of their own (git lists these with a slash)."""
         self._copy_excludes()
-        listed = self.git.run("ls-files", "--others", "--exclude-standard", "-z", timeout=SNAPSHOT_TIMEOUT)
+        call = ("ls-files", "--others", "--exclude-standard", "-z")
+        status, listed, errors = self.git.attempt(*call, timeout=self.list_timeout)
+        if status != 0:
+            raise GitError(call[0], status, printable(errors))
+        self._unlisted = set(_UNLISTED.findall(errors))
         paths = [path for path in listed.split(b"\0") if path]
         nested = {path.rstrip(b"/") for path in paths if path.endswith(b"/")}
         return [path for path in paths if not path.endswith(b"/")], nested
@@ -268,7 +280,7 @@ class Mirror:
 
     def _copy(self, path: bytes) -> Signature | None:
         target = os.path.join(os.fsencode(self.root), path)
-        os.makedirs(os.path.dirname(target), exist_ok=True)
+        _make_directories(os.path.dirname(target))
         return self.tree.copy(path, target)
 
     def _objects(self, paths: list[bytes]) -> dict[bytes, Entry]:
@@ -291,6 +303,16 @@ class Mirror:
             "update-index", "--add", "-z", "--stdin", stdin=nul_separated(paths), timeout=SNAPSHOT_TIMEOUT
         )
         return entries_of_index(git)
+
+
+def _make_directories(path: bytes) -> None:
+    """As `os.makedirs`, whose recursion ends at a thousand directories."""
+    missing = []
+    while not os.path.isdir(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    for directory in reversed(missing):
+        os.mkdir(directory)
 
 
 def _batches(changed: list[tuple[bytes, Signature]]) -> Iterator[list[bytes]]:

@@ -19,6 +19,8 @@ _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 #: A missing name, or a link or a file in the place of a directory.
 _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 _CHUNK: Final = 1024 * 1024
+#: Linux takes no longer path in one call, and git, which gets these paths, makes one call.
+_MAXIMUM_PATH_BYTES: Final = 3800
 #: A file that changed so shortly before it was looked at may change again without a new time stamp ("racy git").
 RACY_NANOSECONDS: Final = 1_000_000_000
 
@@ -87,26 +89,33 @@ class TreeFiles:
         return Signature.of(status)
 
     def below(self, directory: bytes) -> Iterator[bytes]:
-        """Every regular file and symbolic link below a directory, but what is in a `.git`."""
+        """Every regular file and symbolic link below a directory, but what is in a `.git`; a name too long ends a path."""
+        waiting = [directory]
+        while waiting:
+            inner = waiting.pop()
+            for name, is_directory in self._entries(inner):
+                path = inner + b"/" + os.fsencode(name)
+                if name.lower() == ".git":
+                    continue
+                if is_directory and len(path) <= _MAXIMUM_PATH_BYTES:
+                    waiting.append(path)
+                else:
+                    # A directory too deep to look into is named, so that it can be said that it is left out.
+                    yield path
+
+    def _entries(self, directory: bytes) -> list[tuple[str, bool]]:
+        """Names in a directory, and whether they are directories; none where it cannot be read."""
         try:
-            with self._parent(directory + b"/x") as (descriptor, _):
-                entries = sorted(
-                    (entry.name, entry.is_dir(follow_symlinks=False)) for entry in os.scandir(descriptor)
-                )
+            with self._parent(directory + b"/x") as (descriptor, _), os.scandir(descriptor) as entries:
+                return sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
         except OSError:
-            return
-        for name, is_directory in entries:
-            path = directory + b"/" + os.fsencode(name)
-            if name.lower() == ".git":
-                continue
-            if is_directory:
-                yield from self.below(path)
-            else:
-                yield path
+            return []
 
     @contextlib.contextmanager
     def _parent(self, path: bytes) -> Iterator[tuple[int, bytes]]:
         """The directory of a path, opened step by step, and the last name."""
+        if len(path) > _MAXIMUM_PATH_BYTES:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
         *directories, name = path.split(b"/")
         if name in (b"", b".", b"..") or any(part in (b"", b".", b"..") for part in directories):
             raise FileNotFoundError(errno.ENOENT, "not a path inside the tree", path)

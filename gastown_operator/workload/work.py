@@ -6,6 +6,7 @@ from typing import Final
 
 import attrs
 
+from gastown_operator.workload import object_store
 from gastown_operator.workload.clone import CHECKPOINT_TRAILER, ORIGIN_TRAILER
 from gastown_operator.workload.clone_record import CloneRecord
 from gastown_operator.workload.errors import UnreadableRepositoryError
@@ -77,6 +78,7 @@ class Work:
     journal: Journal
     _last_head: str = attrs.field(init=False)
     _saved: tuple[str, ...] = attrs.field(init=False)
+    _damaged: bool = attrs.field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
         """Nothing newer than the start is known yet."""
@@ -192,7 +194,7 @@ class Work:
         """HEAD and the work branch, and whether the agent's repository was unreadable."""
         names: dict[str, str] = {}
         git_directory = self.repository / ".git"
-        unreadable = False
+        unreadable = not self._see_objects(git_directory)
         try:
             names["HEAD"] = read_head(git_directory).commit
             names[self.settings.work_branch] = (
@@ -209,9 +211,21 @@ class Work:
             found["HEAD"] = self._last_known()
         return found, unreadable
 
+    def _see_objects(self, git_directory: Path) -> bool:
+        if self.git.git_dir is None or self._damaged:
+            return not self._damaged
+        if object_store.link(self.git.git_dir, git_directory):
+            return True
+        self.journal("something else than files is among the agent's git objects; they are not looked at")
+        return False
+
     def _last_known(self) -> str:
         if not all(map(self._exists, (self._last_head, *(commit for _, commit in self.settings.bases)))):
             self.journal("the agent removed git objects; fetching what the server has", head=self._last_head)
+            # What is left of them may be damaged, and git would stumble over it.
+            self._damaged = True
+            if self.git.git_dir is not None:
+                object_store.unlink(self.git.git_dir)
             names = [self.settings.base_branch, self.settings.work_branch]
             branches = [branch_ref(name) for name in (*names, *(name for name, _ in self.settings.bases))]
             # With a wildcard, a branch that is not there is no error.

@@ -37,7 +37,7 @@ def git(directory: Path, *arguments: str, stdin: bytes = b"") -> str:
     done = subprocess.run(
         ["git", *IDENTITY, *arguments], cwd=directory, check=True, capture_output=True, input=stdin
     )
-    return done.stdout.decode().strip()
+    return done.stdout.decode("utf-8", "surrogateescape").strip()
 
 
 @attrs.frozen
