@@ -7,12 +7,14 @@ aider 0.86.2. Only the standard library and attrs: the keeper imports it.
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Any, Final
 
 from attrs import frozen
 
 #: More than that of the transcript's end is not looked at.
 MAXIMUM_TAIL: Final = 1024 * 1024
+_MAXIMUM_EVENTS: Final = 10_000
 _MAXIMUM_MESSAGE: Final = 300
 
 
@@ -133,9 +135,8 @@ _READERS: Final[Mapping[str, Callable[[list[str]], AgentResult]]] = {
 
 def _objects(lines: Iterator[str]) -> Iterator[Mapping[str, Any]]:
     """The JSON objects among the lines."""
-    for line in lines:
-        if not line.startswith("{"):
-            continue
+    written = (line for line in lines if line.startswith("{") and line.endswith("}"))
+    for line in islice(written, _MAXIMUM_EVENTS):
         try:
             value = json.loads(line)
         except (ValueError, RecursionError):

@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gastown_operator.agents.result import MAXIMUM_TAIL, AgentResult, read_result
@@ -172,6 +172,7 @@ WORDS = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(
     AGENTS,
     st.lists(EVENTS.map(lambda event: json.dumps(event).encode() + b"\n") | WORDS | st.binary(max_size=40)),
@@ -192,7 +193,7 @@ def test_no_transcript_does_harm(agent: str, pieces: list[bytes]) -> None:
         b'{"a":' * 100_000,
         b'{"type":"result","n":' + b"9" * 100_000 + b"}",
         b'{"type":"result"}' * 60_000,
-        b"{\n" * 500_000,
+        b"{}}\n" * 250_000,
         b'{"type":"x"}\n' * 80_000,
         b"litellm." * 120_000,
         b"\x00\xff" * 500_000,
@@ -203,7 +204,7 @@ def test_no_transcript_does_harm(agent: str, pieces: list[bytes]) -> None:
 def test_the_longest_transcript_takes_no_time(agent: str, line: bytes) -> None:
     started = time.process_time()
     read_result(agent, line)
-    assert time.process_time() - started < 5
+    assert time.process_time() - started < 3
 
 
 def test_only_the_end_of_a_transcript_counts() -> None:
