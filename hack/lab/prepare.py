@@ -87,7 +87,8 @@ def remove_strays(layout: Layout) -> None:
     for address in layout.containerd_state.glob("io.containerd.runtime.v2.task/*/*/address"):
         socket = Path(address.read_text().removeprefix("unix://"))
         socket.unlink(missing_ok=True)
-    for result in configs.CNI_RESULTS.glob(f"{configs.cni_network(layout)}-*"):
+    # A container's id is 64 digits, by which the name of a cluster ends: others may begin with it.
+    for result in configs.CNI_RESULTS.glob(f"{configs.cni_network(layout)}-{'[0-9a-f]' * 64}-*"):
         result.unlink(missing_ok=True)
     if CONTAINER_LOG_LINKS.is_dir():
         for link in CONTAINER_LOG_LINKS.iterdir():

@@ -16,6 +16,8 @@ def read(directory: Path, network: str) -> Attachments:
     for path in sorted(directory.glob(f"{network}-*")):
         try:
             record = json.loads(path.read_text())
+            if record["networkName"] != network:  # another cluster's, whose name begins with this one's
+                continue
             arguments = dict(record["cniArgs"])
             address = record["result"]["ips"][0]["address"].partition("/")[0]
         except (FileNotFoundError, ValueError, KeyError, IndexError, TypeError):
