@@ -32,7 +32,7 @@ from tests.support.polecats import eventually
 
 pytestmark = pytest.mark.timeout(180)
 
-LIFETIME = 10.0
+LIFETIME = 14.0
 READERS = 20
 FILE = ".credentials.json"
 
@@ -124,7 +124,7 @@ class Site:
             directory / "operator.log",
             (
                 *("--workload-image", "workload:1", "--leader-elect"),
-                *("--leader-election-lease-duration", "2", "--leader-election-renew-deadline", "1.5"),
+                *("--leader-election-lease-duration", "4", "--leader-election-renew-deadline", "3"),
                 *("--leader-election-retry-period", "0.3", "--credentials", f"{self.oauth},{self.git}"),
                 *("--oauth-token-endpoint", self.tokens.url, "--oauth-client-id", CLIENT_ID),
             ),
