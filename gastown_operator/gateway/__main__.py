@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Final
 
@@ -41,7 +41,7 @@ async def services(
 ) -> AsyncIterator[Services]:
     """The parts of a gateway. Raises ValueError and OSError where settings or certificates are not usable."""
     redactor = Redactor()
-    limits = Limits(settings.max_tokens, Decimal(settings.max_cost) if settings.max_cost else None)
+    limits = Limits(settings.max_tokens, _money(settings.max_cost))
     connector = aiohttp.TCPConnector(
         limit=0, ssl=trust(environment.get("GASTOWN_CA_FILE", "")), keepalive_timeout=30
     )
@@ -69,6 +69,16 @@ async def services(
         )
 
 
+def _money(text: str) -> Decimal | None:
+    try:
+        amount = Decimal(text) if text else None
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if amount is not None and not (amount.is_finite() and amount >= 0):
+        raise ValueError(f"the budget {text!r} is not an amount of USD")
+    return amount
+
+
 async def run(
     settings: GatewaySettings, paths: Paths, environment: Mapping[str, str], ports: tuple[int, int]
 ) -> None:
@@ -87,7 +97,7 @@ async def run(
         while not ended.is_set():
             with suppress(TimeoutError):
                 await asyncio.wait_for(ended.wait(), _BETWEEN_LINES)
-            parts.journal("record", **attrs.asdict(parts.ledger.record()))
+            parts.journal("record", record=attrs.asdict(parts.ledger.record()))
         await server.end()
         parts.control.conclude(parts.ledger.record())
 
@@ -114,7 +124,7 @@ def main(environment: Mapping[str, str], paths: Paths, ports: tuple[int, int] = 
     settings = from_environment(environment)
     try:
         asyncio.run(run(settings, paths, environment, ports))
-    except (ValueError, ArithmeticError, OSError) as error:
+    except (ValueError, OSError) as error:
         message = f"the gateway cannot start: {error}"
         JsonJournal(settings.polecat, Redactor())("failed", cause=message)
         record = GatewayRecord(ModelOutcome.CONFIG, "GatewayConfig", message, model=settings.model)

@@ -74,7 +74,8 @@ class Server:
 
         listener = await asyncio.get_running_loop().create_server(protocol, host, port, backlog=128)
         self._listeners.append(listener)
-        bound: int = listener.sockets[0].getsockname()[1]
+        first = min(listener.sockets, key=lambda one: one.family)  # IPv4 where there is both
+        bound: int = first.getsockname()[1]
         return bound
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:

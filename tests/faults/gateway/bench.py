@@ -60,6 +60,7 @@ class Bench:
     metrics_url: str
     client: aiohttp.ClientSession
     log: io.StringIO
+    server: Server
     slept: list[float] = field(factory=list)
 
     async def ask(
@@ -78,6 +79,10 @@ class Bench:
             except aiohttp.ClientError:
                 return Got(response.status, dict(response.headers), bytes(content), broken=True)
             return Got(response.status, dict(response.headers), bytes(content), broken=False)
+
+    async def settled(self) -> None:
+        """Return when no request is going on, also none whose agent has left."""
+        await asyncio.gather(*self.server._exchanges.values(), return_exceptions=True)
 
     @property
     def record(self) -> GatewayRecord:
@@ -121,6 +126,7 @@ async def bench(folder: Path, provider_name: str = "anthropic", **changes: Any) 
             f"http://127.0.0.1:{metrics_port}",
             client,
             log,
+            server,
         )
 
         async def sleep(seconds: float) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -245,7 +246,7 @@ async def test_a_body_that_is_too_large_is_refused_without_reading_it(gateway: B
 
 
 async def test_a_body_of_unknown_length_is_bounded_too(gateway: Bench) -> None:
-    async def endless():  # type: ignore[no-untyped-def]
+    async def endless() -> AsyncIterator[bytes]:
         for _ in range(40):
             yield b" " * (1024 * 1024)
 
