@@ -127,7 +127,7 @@ async def test_a_token_is_refreshed_ten_minutes_before_its_end_and_written_befor
     assert second.refresh_token != first.refresh_token
     assert json.dumps(second.document).count("subscriptionType") == 1
     paths = [request.path for request in site.server.requests if request.verb == "PATCH"]
-    assert paths == [COPY, SOURCE, SOURCE, COPY]  # the copy; the note, the new tokens, the copy
+    assert paths == [SOURCE, COPY, SOURCE, SOURCE, COPY]  # state and copy; note, new tokens, and then the copy
     copy = site.server.objects[COPY]
     assert set(copy["data"]) == {"access-token", "expires-at"}
 
@@ -261,13 +261,16 @@ async def test_a_refresh_token_that_stays_good_is_kept(site: Site) -> None:
     assert site.oauth().refresh_token == first.refresh_token
 
 
-async def test_a_secret_that_cannot_be_written_costs_no_token(site: Site) -> None:
+async def test_a_secret_that_cannot_be_written_costs_no_token_and_is_tried_again(site: Site) -> None:
     site.server.script("PATCH", *[refuse(403, "Forbidden")] * 50)
     site.log_in(left=60)
     async with running(site.manager):
         await site.server.received(1, verb="PATCH")
-        await site.clock.advance(60)
-    assert site.tokens.calls == 0
+        await site.clock.advance(50)
+        assert site.tokens.calls == 0
+        site.server.forget_scripts()
+        await later(site, site.settled)
+    assert site.tokens.calls == 1
 
 
 def body(data: dict[str, Any]) -> Raw:

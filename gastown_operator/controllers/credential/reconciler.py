@@ -44,7 +44,7 @@ from gastown_operator.controllers.credential.state import (
 )
 from gastown_operator.runtime.clock import Clock
 from gastown_operator.runtime.controller import Controller, Result, Watch, generation_changed, mapped
-from gastown_operator.runtime.errors import ApiError
+from gastown_operator.runtime.errors import ApiError, Forbidden, Invalid
 from gastown_operator.runtime.execution import Executor
 from gastown_operator.runtime.manager import Manager
 from gastown_operator.runtime.objects import ObjectKey, Resource
@@ -116,10 +116,20 @@ class CredentialReconciler:
     async def reconcile(self, key: ObjectKey) -> Result:
         """Look after the source, then after its copies."""
         observed = self.caches.observe(key)
-        wait = None if observed.source is None else await self._tend(observed.resource, observed.source)
+        wait = await self._tended(observed)
         refused = await self._mirror(observed)
         waits = [seconds for seconds in (wait, REFUSED_PAUSE if refused else None) if seconds is not None]
         return Result(requeue_after=min(waits, default=None))
+
+    async def _tended(self, observed: Observed) -> float | None:
+        """Tend the source. A refusal is no event, and nor is its end: it is tried again, and the copies are seen to meanwhile."""
+        if observed.source is None:
+            return None
+        try:
+            return await self._tend(observed.resource, observed.source)
+        except (Forbidden, Invalid) as error:
+            logger.error("the Secret cannot be written: %s", error)  # noqa: TRY400 - foreseen: no traceback
+            return REFUSED_PAUSE
 
     async def _mirror(self, observed: Observed) -> bool:
         """Write the copies that are not as they should be; return whether the API server refused one."""
