@@ -22,12 +22,16 @@ class Container:
     Attributes:
         shell: what an image has as its shell.
         path: where its programs are.
+        grace: seconds between SIGTERM and SIGKILL.
+        patience: seconds for the last output, where something holds it open.
     """
 
     root: Path
     shell: tuple[str, ...] = ("/bin/sh",)
     path: str = os.defpath
     environment: Mapping[str, str] = attrs.field(factory=dict)
+    grace: int = 20
+    patience: int = 5
     process: "subprocess.Popen[str] | None" = None
 
     def __attrs_post_init__(self) -> None:
@@ -71,8 +75,8 @@ class Container:
             text = text.replace(f"/gastown/{name}", str(self.root / name.removeprefix("agent-")))
         # Seconds are shorter here: the script is constant but for its paths and these numbers.
         text = (
-            text.replace("sleep 20", "sleep 1")
-            .replace("sleep 5 &&", "sleep 1 &&")
+            text.replace("sleep 20", f"sleep {self.grace}")
+            .replace("sleep 5 &&", f"sleep {self.patience} &&")
             .replace("sleep 1; done", "sleep 0.1; done")
             .replace("sleep 5; done", "sleep 0.1; done")
         )
@@ -171,6 +175,7 @@ def test_a_stop_request_ends_the_agent_and_is_never_a_success(container: Contain
 
 
 def test_an_agent_that_ignores_sigterm_is_killed_with_everything_it_started(container: Container) -> None:
+    container.grace = 1
     process = container.start(
         "trap '' TERM; (trap '' TERM; sleep 300) & echo up; while :; do sleep 0.1; done"
     )
@@ -203,6 +208,7 @@ def test_a_transcript_goes_on_where_it_was_cut(container: Container) -> None:
 
 
 def test_what_the_agent_left_running_does_not_hold_the_end_up(container: Container) -> None:
+    container.patience = 1
     status, output = container.run("(trap '' TERM; sleep 300) & echo done; exit 4")
 
     assert (status, output) == (4, "done\n")
