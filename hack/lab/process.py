@@ -6,7 +6,7 @@ import select
 import signal
 import time
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -95,7 +95,8 @@ def _signal_and_wait(pidfds: list[int], number: signal.Signals, seconds: float) 
     """Signal them and wait; returns those that did not end in time. A zombie has: its pidfd is readable."""
     poller = select.poll()
     for pidfd in pidfds:
-        signal.pidfd_send_signal(pidfd, number)
+        with suppress(ProcessLookupError):  # it has ended by itself since, and its pidfd says so
+            signal.pidfd_send_signal(pidfd, number)
         poller.register(pidfd, select.POLLIN)
     waiting = set(pidfds)
     deadline = time.monotonic() + seconds

@@ -130,6 +130,19 @@ def test_stop_of_what_has_ended_does_nothing(start: Starter) -> None:
     process.stop([gone], grace=30)
 
 
+def test_stop_of_what_ends_just_then_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with subprocess.Popen(["true"]) as child:
+        descriptor = os.pidfd_open(child.pid)
+        child.wait()
+    # As if it had ended after its pidfd was opened.
+    monkeypatch.setattr(os, "pidfd_open", lambda _: descriptor)
+
+    ourselves = Process.of(os.getpid())
+
+    assert ourselves is not None
+    process.stop([ourselves], grace=1)
+
+
 def test_the_processes_of_our_own_network_namespace_include_us() -> None:
     found = process.in_network_namespace(Path("/proc/self/ns/net"))
     assert Process.of(os.getpid()) in found
