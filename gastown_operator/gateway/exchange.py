@@ -51,7 +51,7 @@ class Exchange:
     _task: "asyncio.Task[web.StreamResponse] | None" = field(init=False, default=None)
     _reader: Reader | None = field(init=False, default=None)
     _prepared: Prepared = field(init=False, factory=lambda: Prepared(None))
-    _asked: int = field(init=False, default=0)
+    _asked: int | None = field(init=False, default=None)
     _price: Price | None = field(init=False, default=None)
     _agent_left: bool = field(init=False, default=False)
     _writing: bool = field(init=False, default=False)
@@ -110,7 +110,6 @@ class Exchange:
         opened = await self._tries(prepared)
         if self._work and prepared.content is not None:
             self._reader = opened.reader
-            self._asked = request_tokens(prepared.content)
             services.metrics.first_byte.observe(services.clock() - self._started)
         return opened
 
@@ -190,13 +189,19 @@ class Exchange:
     def _failure(self, reader: Reader | None) -> Failure | None:
         if reader is None:
             return None
-        usage, _ = reader.usage(self._asked)
+        usage, _ = self._usage(reader)
         self.services.ledger.meter.running(id(self), usage, self._price)
         if reader.answer.broken is not None:
             return self.services.upstream.broken(reader)
         if self.services.check_budget() and not reader.answer.finished:
             return self.services.spent()
         return None
+
+    def _usage(self, reader: Reader) -> tuple[Usage, bool]:
+        """So far; the request is measured only where the provider has not yet done so."""
+        if reader.answer.reported.uncached is None and self._asked is None:
+            self._asked = request_tokens(self._prepared.content or b"")
+        return reader.usage(self._asked or 0)
 
     async def _write(self, response: web.StreamResponse, chunk: bytes) -> None:
         if self._agent_left:
@@ -279,7 +284,7 @@ class Exchange:
     def _settle(self) -> None:
         usage, estimated = Usage(), False
         if self._reader is not None:
-            usage, estimated = self._reader.usage(self._asked)
+            usage, estimated = self._usage(self._reader)
         if self._work:
             self.services.settle(id(self), usage, self._price, estimated=estimated)
             self.services.check_budget()

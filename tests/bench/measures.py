@@ -80,6 +80,14 @@ MEASURES: Final = (
         {"files": 30, "commits": 80, "runs": 1},
     ),
     Measure(
+        "gateway",
+        "what the gateway adds to the first byte of a model's answer, with 50 streams",
+        _NOTHING,
+        "gateway_first_byte",
+        400,
+        {"agents": 5, "rounds": 1, "seconds": 1.0},
+    ),
+    Measure(
         "thousand",
         "1,000 polecats created → all Working",
         _KWOK,

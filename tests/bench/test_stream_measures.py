@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from tests.bench import event_latency, event_rate, sync
+from tests.bench import event_latency, event_rate, gateway_first_byte, sync
 from tests.bench.figures import Figure
 from tests.bench.stream_server_pods import FIRST_VERSION, PODS_PER_RIG, encoded_pods, pod
 from tests.bench.stream_server_process import BenchmarkError, measure_reader, running, server
@@ -75,3 +75,10 @@ def test_all_forms_of_reading_read_the_same_pods() -> None:
     figures = sync.figures(readings)
     assert [figure.bar for figure in figures] == [1.5, 100.0, None, None, None, None, None]
     assert all(figure.value > 0 for figure in figures)
+
+
+def test_every_answer_through_the_gateway_is_whole_and_timed() -> None:
+    p50, p99 = gateway_first_byte.measure(agents=3, rounds=1, seconds=0.1)
+    assert p99.bar == 5.0
+    assert p99.details["answers"] == 3
+    assert p50.value <= p99.value + 1000
