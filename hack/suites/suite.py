@@ -37,6 +37,12 @@ SUITES: Final = (
         "node", "bad input, kills and races on a real kubelet", nodes="real", images=("operator", "workload")
     ),
     Suite(
+        "escape",
+        "hostile agents and Polecats try to get out, with and without our protection",
+        nodes="real",
+        images=("operator", "workload"),
+    ),
+    Suite(
         "demo", "hack/demo, with the real Claude Code", nodes="real", images=("operator", "workload", "agent")
     ),
 )

@@ -1,9 +1,12 @@
 """The attempts to escape, in one list: the tests make each of them twice, and docs/security.md shows the list."""
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
 
 from attrs import frozen
+
+Test = TypeVar("Test", bound=Callable[..., None])
+_MADE: Final[dict[Callable[..., Any], tuple[str, ...]]] = {}
 
 
 @frozen
@@ -231,3 +234,18 @@ GROUPS: Final = (
     ("An agent that deceives the keeper or the operator", DECEPTION),
     ("Somebody who may only create Polecats", POLECATS),
 )
+
+
+def attempts(*names: str) -> Callable[[Test], Test]:
+    """Say which attempts a test makes."""
+
+    def mark(test: Test) -> Test:
+        _MADE[test] = names
+        return test
+
+    return mark
+
+
+def attempts_of(test: Callable[..., Any]) -> tuple[str, ...]:
+    """The attempts that a test said it makes."""
+    return _MADE.get(test, ())

@@ -7,6 +7,7 @@ from gastown_operator.workload import wrapper_report
 from gastown_operator.workload.message import Outcome, TerminationMessage, decode
 from tests.apiserver.client import JSON
 from tests.escape import pods
+from tests.escape.attempts import attempts
 from tests.support.polecats import condition
 from tests.support.site import Site
 
@@ -60,6 +61,7 @@ def _blobs(site: Site, repository: str, commit: str) -> str:
     return "\n".join(site.git.git(repository, "cat-file", "blob", blob) for blob in blobs)
 
 
+@attempts("symlinks")
 def test_links_out_of_the_work_tree_are_committed_as_links_and_not_followed(site: Site) -> None:
     rig = site.rig("links")
     status = rig.sling("links", LINKS).tells("Done", "Done", "polecat/links")
@@ -85,6 +87,7 @@ def test_links_out_of_the_work_tree_are_committed_as_links_and_not_followed(site
     assert "copied/key" in pods.run(rig, "follower", spec, "keeper", until="followed")
 
 
+@attempts("submodule-url")
 def test_a_submodule_is_committed_as_it_is_and_nothing_is_fetched_from_its_address(site: Site) -> None:
     rig = site.rig("submodule")
     polecat = rig.sling("submodule", SUBMODULE)
@@ -108,6 +111,7 @@ def test_a_submodule_is_committed_as_it_is_and_nothing_is_fetched_from_its_addre
     assert pods.run(rig, "fetcher", spec, "keeper", until="ran")
 
 
+@attempts("termination-message", "forged-records")
 def test_what_the_agent_says_of_itself_does_not_make_it_done(site: Site, tmp_path: Path) -> None:
     rig = site.rig("liar")
     polecat = rig.sling("liar", FORGED)

@@ -13,6 +13,7 @@ from gastown_operator.api.labels import MANAGED_BY, RECOVERY_KEY
 from gastown_operator.api.polecat import POLECAT
 from gastown_operator.api.rig import RIG
 from tests.apiserver.client import JSON
+from tests.escape.attempts import attempts
 from tests.support.cluster import kubectl
 from tests.support.polecats import PolecatHandle, condition, eventually
 from tests.support.site import SECRET_NAME, WORK, RigHandle, Site
@@ -184,6 +185,7 @@ def test_a_rig_refuses_by_default_what_could_leave_the_sandbox(
     assert CASES[name].shows(pod_of(permissive[name]))
 
 
+@attempts("own-label")
 def test_our_own_labels_are_refused_whatever_the_rig_allows(site: Site) -> None:
     rig = site.rig("labels", spec=_policy("PodLabels"))
     for key in (MANAGED_BY, "gastown.io/rig"):
@@ -203,6 +205,7 @@ def foreign(site: Site) -> Iterator[str]:
     site.cluster.delete(NAMESPACE, "", name)
 
 
+@attempts("foreign-namespace")
 def test_a_rig_takes_polecats_from_its_own_namespaces_alone(site: Site, foreign: str) -> None:
     rig = site.rig("home")
     stored = site.cluster.create(POLECAT, _body(rig, "guest", {}, namespace=foreign))
@@ -215,6 +218,7 @@ def test_a_rig_takes_polecats_from_its_own_namespaces_alone(site: Site, foreign:
     pod_of(guest)
 
 
+@attempts("foreign-recovery-key")
 def test_a_recovery_key_reaches_no_other_namespace(site: Site) -> None:
     rig = site.rig("keys")
     victim = str(uuid4())
@@ -231,6 +235,7 @@ def test_a_recovery_key_reaches_no_other_namespace(site: Site) -> None:
         assert used["GASTOWN_RECOVERY_KEY"] == f"{rig.namespace}/{own}"
 
 
+@attempts("foreign-dependency")
 def test_a_dependency_is_looked_for_in_the_same_namespace_alone(site: Site, foreign: str) -> None:
     rig = site.rig("depends", spec={"allowedNamespaces": [foreign]})
     slashed = site.cluster.client.create(
@@ -253,6 +258,7 @@ def test_a_dependency_is_looked_for_in_the_same_namespace_alone(site: Site, fore
     eventually(lambda: "does not exist" not in _queued(waits), "the one of its own namespace is found")
 
 
+@attempts("forged-owner")
 def test_an_owner_is_forged_by_cluster_administrators_alone(site: Site) -> None:
     rig = site.rig("owner")
     owner = {"apiVersion": "gastown.gastown.io/v1alpha1", "kind": "Convoy", "name": "c", "uid": str(uuid4())}

@@ -75,7 +75,7 @@ def won(site: Site) -> Won:
         "env": [{"name": "TARGET", "value": target}],
     }
     polecat = rig.sling("reach", agentConfig=config)
-    polecat.until("Stuck", "NoChanges", seconds=60)
+    polecat.until("Stuck", "NoChanges", seconds=120)
     branches = frozenset(name for name in rig.refs if name.startswith("refs/heads/"))
     pod = polecat.pods()[0]["spec"]
     assert "gateway" in {container["name"] for container in pod["initContainers"]}

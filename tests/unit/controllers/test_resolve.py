@@ -54,6 +54,12 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
         "EndpointNotAllowed",
         "spec.providers",
     ),
+    "another provider at its well-known address with the rig's credential": (
+        {"agentConfig": {"command": ["sh"], "provider": "openai"}},
+        {},
+        "EndpointNotAllowed",
+        "spec.providers",
+    ),
     "a Secret in the environment": (
         {
             "agentConfig": {
