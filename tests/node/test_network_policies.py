@@ -39,17 +39,16 @@ class Tried:
     limited: RigHandle
     open: RigHandle
     answers: dict[str, dict[str, bool | str]] = field(factory=dict)
-    addresses: dict[str, str] = field(factory=dict)
+    entered: dict[str, dict[str, bool | str]] = field(factory=dict)
 
     def both(self, place: str) -> tuple[bool | str, bool | str]:
         """Whether it was reached by the limited pod, and by the open one."""
         return self.answers["limited"][place], self.answers["open"][place]
 
     def reached_by(self, namespace: str, port: int) -> tuple[bool | str, bool | str]:
-        """Whether a pod of this namespace reaches the limited pod, and the open one."""
-        places: dict[str, Place] = {name: ("tcp", address, port) for name, address in self.addresses.items()}
-        found = probe_from(namespace, "probe", places)
-        return found["limited"], found["open"]
+        """Whether a pod of this namespace reaches a port of the limited pod, and of the open one."""
+        found = self.entered[namespace]
+        return found[f"limited {port}"], found[f"open {port}"]
 
 
 @pytest.fixture(scope="module")
@@ -92,9 +91,14 @@ def tried(site: Site) -> Iterator[Tried]:
                 "limited": limited.sling("limited", **probing(places)),
                 "open": unlimited.sling("open", **probing(places)),
             }
+            doors: dict[str, Place] = {}
             for name, polecat in polecats.items():
                 found.answers[name] = answers(polecat)
-                found.addresses[name] = address_of(site, polecat.namespace, f"polecat-{name}")
+                address = address_of(site, polecat.namespace, f"polecat-{name}")
+                doors |= {f"{name} {port}": ("tcp", address, port) for port in (METRICS, MODEL)}
+            for namespace in (readers, strangers):
+                address_of(site, namespace, "probe")
+                found.entered[namespace] = probe_from(namespace, "probe", doors)
             yield found
     finally:
         for namespace in (readers, strangers):
