@@ -104,17 +104,18 @@ class Exchange:
         services = self.services
         content = await bodies.read(self.request)
         self._prepared = prepared = bodies.prepare(self.route, content, services.settings.model)
+        credential = services.credential()
         if self._work:
             self._price = services.price(prepared.model)
             services.ledger.sent(prepared.model, side=prepared.side)
-        opened = await self._tries(prepared)
+        opened = await self._tries(prepared, credential)
         if self._work and prepared.content is not None:
             self._reader = opened.reader
             services.metrics.first_byte.observe(services.clock() - self._started)
         return opened
 
-    async def _tries(self, prepared: Prepared) -> Opened:
-        tries, credential = 0, self.services.credential()
+    async def _tries(self, prepared: Prepared, credential: Credential | None) -> Opened:
+        tries = 0
         while True:
             tries += 1
             try:
@@ -238,7 +239,7 @@ class Exchange:
         )
         if self._work and failure.counts:
             services.breaker.failed(self._started, services.clock())
-        if self._work and not self._prepared.side:
+        if self._work and not self._prepared.side and failure.reason != failures.NOT_TRIED:
             services.ledger.failed(failure)
 
     def _refuse(self, failure: Failure) -> web.StreamResponse:

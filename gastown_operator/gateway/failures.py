@@ -12,6 +12,9 @@ from attrs import frozen
 
 from gastown_operator.gateway.message import ModelOutcome
 
+#: The reason of a request that is not tried after too many failures; the record keeps what those were.
+NOT_TRIED: Final = "TooManyFailures"
+
 
 class Answered(Enum):
     """How the agent hears of a failure."""

@@ -41,8 +41,8 @@ class Ledger:
 
     def failed(self, failure: Failure) -> None:
         """A request of the work was not answered, or not to its end. Nothing comes after the end of the budget."""
-        self._status = failure.status
         if not self.stopped:
+            self._status = failure.status
             self._outcome, self._reason, self._message = failure.outcome, failure.reason, failure.message
 
     def stop(self, failure: Failure) -> None:

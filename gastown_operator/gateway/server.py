@@ -100,14 +100,11 @@ class Server:
         except asyncio.CancelledError:
             exchange.interrupt(Interrupt.AGENT_LEFT)
             raise
-        except Exception as error:
-            self.services.journal("defect", cause=repr(error))
-            raise
 
     def _done(self, exchange: Exchange) -> None:
         task = self._exchanges.pop(exchange)
-        if not task.cancelled():
-            task.exception()  # it was logged, or the agent has left
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.services.journal("defect", cause=repr(error))
 
     def _interrupt(self, why: Interrupt) -> None:
         for exchange in list(self._exchanges):

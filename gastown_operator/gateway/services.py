@@ -59,7 +59,7 @@ class Services:
             return failures.ending(ModelOutcome.REFUSED, "RequestRate", said)
         if self.breaker.refuses(now):
             said = "the provider failed several times in a row, so this run is ended"
-            return failures.ending(ModelOutcome.UNAVAILABLE, "ProviderFailed", said)
+            return failures.ending(ModelOutcome.UNAVAILABLE, failures.NOT_TRIED, said)
         return None
 
     def credential(self) -> Credential | None:

@@ -83,15 +83,23 @@ async def test_a_long_one_ends_the_run(gateway: Bench) -> None:
     assert gateway.record.outcome is ModelOutcome.RATE_LIMITED
 
 
-@pytest.mark.parametrize("code", [429, 529, 500, 503])
-async def test_a_storm_ends_every_agent(gateway: Bench, code: int) -> None:
+@pytest.mark.parametrize(
+    ("code", "outcome"),
+    [
+        (429, ModelOutcome.RATE_LIMITED),
+        (529, ModelOutcome.RATE_LIMITED),
+        (500, ModelOutcome.UNAVAILABLE),
+        (503, ModelOutcome.UNAVAILABLE),
+    ],
+)
+async def test_a_storm_ends_every_agent(gateway: Bench, code: int, outcome: ModelOutcome) -> None:
     """They would send the same request 11 to 36 times."""
     gateway.provider.script(status(code))
     answers = [await gateway.ask() for _ in range(6)]
     assert [got.status for got in answers] == [code] * 3 + [400] * 3
     assert len(gateway.provider.asked) == 3 + 3 + 3 + 3
     assert not [word for word in ACTED_UPON for got in answers[3:] if word in got.message.lower()]
-    assert gateway.record.outcome in {ModelOutcome.RATE_LIMITED, ModelOutcome.UNAVAILABLE}
+    assert (gateway.record.outcome, gateway.record.status) == (outcome, code)
 
 
 async def test_answers_that_break_off_again_and_again_end_the_run(gateway: Bench) -> None:
