@@ -2,6 +2,7 @@
 
 import pytest
 
+from gastown_operator.api.common import SecretKeySelector
 from gastown_operator.api.polecat import POLECAT, Polecat
 from gastown_operator.api.rig import RIG, Rig
 from gastown_operator.controllers.polecat.resolve import Resolved, resolve
@@ -28,13 +29,15 @@ def _stored(given: objects.Object) -> objects.Object:
     return {**given, "metadata": {"uid": "u", "resourceVersion": "1", **given["metadata"]}}
 
 
-def test_claude_code_is_pointed_at_the_scripted_model_with_the_rigs_credential() -> None:
+def test_the_gateway_is_pointed_at_the_scripted_model_with_the_rigs_credential_which_claude_code_never_sees() -> (
+    None
+):
     rig = objects.rig("demo", URL, endpoint=MODEL)
     run = resolved(rig, objects.polecat("toast", NAMESPACE, "demo", TASK, bead="demo-1"))
-    environment = {entry["name"]: entry for entry in run.launch.environment}
-    key = {"secretKeyRef": {"name": objects.PROVIDER_SECRET, "key": objects.PROVIDER_KEY}}
-    assert environment["ANTHROPIC_BASE_URL"]["value"] == MODEL
-    assert environment["ANTHROPIC_API_KEY"]["valueFrom"] == key
+    assert run.gateway is not None
+    assert run.gateway.endpoint == MODEL
+    assert run.gateway.credential == SecretKeySelector(objects.PROVIDER_SECRET, objects.PROVIDER_KEY)
+    assert [entry for entry in run.launch.environment if "valueFrom" in entry] == []
     assert run.launch.model == objects.MODEL
     assert run.launch.image == "agents"
 

@@ -74,12 +74,12 @@ def test_names_follow_kubernetes_conventions() -> None:
     status = PolecatStatus(
         usage=Usage(input_tokens=1, cost_usd=Decimal("0.10")),
         started_at=datetime(2026, 11, 24, 1, 2, 3, 999, tzinfo=UTC),
-        attempts=(Attempt(pod_uid="u", outcome=OutcomeClass.STALLED),),
+        attempts=(Attempt(pod_uid="u", number=3, outcome=OutcomeClass.STALLED),),
     )
     written = to_json(status)
     assert written["usage"] == {"inputTokens": 1, "outputTokens": 0, "costUSD": "0.10"}
     assert written["startedAt"] == "2026-11-24T01:02:03Z"
-    assert written["attempts"] == [{"podUID": "u", "class": "Stalled"}]
+    assert written["attempts"] == [{"podUID": "u", "number": 3, "class": "Stalled"}]
     assert camel_case("beads_convoy_id") == "beadsConvoyID"
 
 

@@ -151,6 +151,7 @@ def pod(
     phase: str = "Running",
     clone: JSON | None = None,
     keeper: JSON | None = None,
+    gateway: JSON | None = None,
     agent: JSON | None = None,
     metadata: Mapping[str, Any] | None = None,
     **status: Any,
@@ -172,7 +173,7 @@ def pod(
     if owner is not None:
         reference = {"apiVersion": POLECAT.api_version, "kind": "Polecat", "controller": True}
         named["ownerReferences"] = [{**reference, "name": owner.metadata.name, "uid": owner.metadata.uid}]
-    states = {"clone": clone, "keeper": keeper}
+    states = {"clone": clone, "keeper": keeper, "gateway": gateway}
     body = {
         "metadata": merged(named, metadata or {}),
         "spec": {"containers": [{"name": "agent", "image": "agent:1"}]},

@@ -1,0 +1,141 @@
+"""What an attempt may cost, and what it is charged: never more is promised than there is."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gastown_operator.api import labels
+from gastown_operator.api.common import Budget, Usage
+from gastown_operator.controllers.polecat.budget import (
+    Spending,
+    charge,
+    grant,
+    reservation,
+    reservation_notes,
+    seconds_until_tomorrow,
+    spent_today,
+)
+from gastown_operator.gateway.message import GatewayRecord, ModelOutcome
+from tests.unit.controllers.objects import NOW, pod, polecat, rig
+
+TODAY = NOW.date()
+
+
+def attempt(tokens: int, day: str = "2026-11-24", uid: str = "pod-1") -> dict[str, object]:
+    """An attempt that ended and cost so many tokens."""
+    return {
+        "podUID": uid,
+        "number": 1,
+        "class": "AgentError",
+        "finishedAt": f"{day}T11:00:00Z",
+        "usage": {"inputTokens": tokens, "outputTokens": 0, "costUSD": "0"},
+    }
+
+
+def test_a_polecat_without_a_budget_may_cost_what_it_does() -> None:
+    assert grant(polecat(), rig(), Spending(), 1).budget == Budget()
+
+
+def test_a_budget_is_for_all_attempts_together() -> None:
+    used = {"usage": {"inputTokens": 700, "outputTokens": 100, "costUSD": "0.5"}}
+    subject = polecat(budget={"maxTokens": 2000, "maxCostUSD": "2"}, status=used)
+
+    assert grant(subject, rig(), Spending(), 1).budget == Budget(max_tokens=1200, max_cost_usd=Decimal("1.5"))
+
+
+def test_a_budget_that_is_used_up_starts_nothing_and_says_what_to_raise() -> None:
+    used = {"usage": {"inputTokens": 2000, "outputTokens": 100, "costUSD": "0.5"}}
+
+    refused = grant(polecat(budget={"maxTokens": 2000}, status=used), rig(), Spending(), 1)
+
+    assert refused.reason == "BudgetExceeded"
+    assert "spec.budget" in refused.message
+
+
+def test_the_rest_of_the_day_is_shared_by_the_slots_that_are_free() -> None:
+    daily = rig(budget={"maxTokens": 100_000})
+
+    assert grant(polecat(), daily, Spending(tokens=40_000), 3).budget == Budget(max_tokens=20_000)
+
+
+def test_a_day_without_a_rest_is_waited_out() -> None:
+    daily = rig(budget={"maxTokens": 100_000})
+
+    assert grant(polecat(), daily, Spending(tokens=99_999), 1).reason == "RigBudgetUsedUp"
+
+
+def test_running_attempts_count_with_all_that_they_may_use() -> None:
+    runs = pod(owner=polecat(), metadata={"annotations": {labels.RESERVED_TOKENS: "30000"}})
+
+    assert spent_today(rig(), [(polecat(), [runs])], TODAY) == Spending(tokens=30_000)
+
+
+def test_an_attempt_that_ended_counts_with_what_it_cost_and_not_with_its_pod_too() -> None:
+    ended = pod(owner=polecat(), phase="Failed", metadata={"annotations": {labels.RESERVED_TOKENS: "30000"}})
+    subject = polecat(status={"attempts": [attempt(5000, uid=ended.metadata.uid)]})
+
+    assert spent_today(rig(), [(subject, [ended])], TODAY) == Spending(tokens=5000)
+
+
+def test_yesterdays_attempts_do_not_count() -> None:
+    subject = polecat(status={"attempts": [attempt(5000, "2026-11-23"), attempt(7, "2026-11-24")]})
+
+    assert spent_today(rig(), [(subject, [])], TODAY) == Spending(tokens=7)
+
+
+def test_an_attempt_whose_gateway_left_no_word_costs_all_that_it_was_allowed_to() -> None:
+    allowed = Budget(max_tokens=30_000, max_cost_usd=Decimal("1.25"))
+
+    assert charge(None, allowed) == Usage(input_tokens=30_000, cost_usd=Decimal("1.25"))
+    assert charge(None, None) is None
+
+
+def test_an_attempt_costs_what_its_gateway_measured() -> None:
+    record = GatewayRecord(ModelOutcome.OK, input_tokens=1200, output_tokens=300, cost_usd="0.0123456789")
+
+    assert charge(record, Budget(max_tokens=30_000)) == Usage(
+        input_tokens=1200, output_tokens=300, cost_usd=Decimal("0.012346")
+    )
+
+
+def test_an_unknown_price_is_no_invented_cost() -> None:
+    measured = charge(GatewayRecord(ModelOutcome.OK, input_tokens=1200, cost_usd=None), None)
+
+    assert measured is not None
+    assert measured.cost_usd == 0
+
+
+def test_the_day_of_a_rig_ends_at_midnight_utc() -> None:
+    assert seconds_until_tomorrow(datetime(2026, 11, 24, 23, 59, 30, tzinfo=UTC)) == 30
+
+
+@given(
+    st.builds(
+        Budget,
+        max_tokens=st.none() | st.integers(1, 10**12),
+        max_cost_usd=st.none() | st.decimals("0.000001", "9999999", places=6),
+    )
+)
+def test_a_reservation_is_read_back_as_it_was_written(budget: Budget) -> None:
+    noted = reservation_notes(budget)
+
+    assert (reservation(pod(owner=polecat(), metadata={"annotations": noted})) or Budget()) == budget
+
+
+@given(
+    limit=st.integers(10_000, 10**7),
+    spent=st.integers(0, 10**7),
+    slots=st.integers(1, 100),
+)
+def test_those_that_start_together_are_never_promised_more_than_there_is(
+    limit: int, spent: int, slots: int
+) -> None:
+    daily = rig(budget={"maxTokens": limit})
+    promised = 0
+    for left in range(slots, 0, -1):
+        given_ = grant(polecat(), daily, Spending(tokens=spent + promised), left)
+        promised += given_.budget.max_tokens or 0
+
+    assert promised <= max(0, limit - spent)

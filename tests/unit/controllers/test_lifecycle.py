@@ -1,0 +1,430 @@
+"""Everything that may happen between the end of an attempt and the deletion of its polecat, and what a person can ask for."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import attrs
+import pytest
+
+from gastown_operator.api import labels
+from gastown_operator.api.common import Condition, OutcomeClass
+from gastown_operator.api.conditions import get_condition
+from gastown_operator.api.core import Pod
+from gastown_operator.api.polecat import POLECAT, Polecat, PolecatPhase
+from gastown_operator.api.rig import DaySpending, Rig
+from gastown_operator.controllers.credential.problem import CredentialProblem
+from gastown_operator.controllers.polecat.admission import Verdict
+from gastown_operator.controllers.polecat.budget import Grant
+from gastown_operator.controllers.polecat.observe import Observed
+from gastown_operator.controllers.polecat.plan import plan
+from gastown_operator.gateway.message import GatewayRecord, ModelOutcome
+from gastown_operator.runtime.objects import format_time
+from gastown_operator.runtime.plan import Create, Delete, MergePatch, Plan
+from gastown_operator.workload.message import Outcome
+from tests.unit.controllers.objects import (
+    NOW,
+    SETTINGS,
+    pod,
+    polecat,
+    rig,
+    running,
+    succeeded,
+    terminated,
+    word,
+)
+
+#: How a pod ends whose agent failed in each of these ways, by what the keeper says.
+FAILURES: Mapping[OutcomeClass, Outcome] = {
+    OutcomeClass.AGENT_ERROR: Outcome.AGENT_ERROR,
+    OutcomeClass.AUTH_ERROR: Outcome.AUTH_ERROR,
+    OutcomeClass.BUDGET_EXCEEDED: Outcome.BUDGET_EXCEEDED,
+    OutcomeClass.DEADLINE_EXCEEDED: Outcome.DEADLINE_EXCEEDED,
+    OutcomeClass.RESOURCE_EXCEEDED: Outcome.RESOURCE_EXCEEDED,
+    OutcomeClass.STALLED: Outcome.STALLED,
+}
+
+
+def observed(
+    subject: Polecat, the_pod: Pod | None = None, the_rig: Rig | None = None, **changes: Any
+) -> Observed:
+    """One moment of `subject`."""
+    seen = Observed(subject, the_rig or rig(), the_pod, (), None, Verdict())
+    return attrs.evolve(seen, **changes)
+
+
+def decide(moment: Observed, seconds: float = 0.0) -> Plan:
+    """The plan, `seconds` after now."""
+    return plan(moment, SETTINGS, NOW + timedelta(seconds=seconds))
+
+
+def after(subject: Polecat, decided: Plan) -> Polecat:
+    """The polecat once the plan's status is stored; as it was where there is none."""
+    if decided.status is None:
+        return subject
+    body = {"metadata": {"name": "x", "namespace": "x", "uid": "x"}, "status": dict(decided.status)}
+    return attrs.evolve(subject, status=POLECAT.project(body).status)
+
+
+def ready(subject: Polecat) -> Condition:
+    """Its Ready condition."""
+    found = get_condition(subject.status.conditions, "Ready")
+    assert found is not None
+    return found
+
+
+def failed(owner: Polecat, how: OutcomeClass, **changes: Any) -> Pod:
+    """A pod whose agent failed."""
+    message = word(FAILURES[how], pushed=False, **changes)
+    return pod(
+        owner=owner,
+        phase="Failed",
+        clone=terminated(),
+        keeper=terminated(message=message),
+        agent=terminated(1),
+    )
+
+
+def stuck(subject: Polecat, how: OutcomeClass = OutcomeClass.AGENT_ERROR) -> Polecat:
+    """The polecat after an attempt failed."""
+    return after(subject, decide(observed(subject, failed(subject, how))))
+
+
+def changed(subject: Polecat, metadata: Mapping[str, Any] | None = None, **spec: Any) -> Polecat:
+    """The polecat after its user changed it, with the status that it had."""
+    generation = subject.metadata.generation + (1 if spec else 0)
+    fresh = polecat(generation=generation, metadata=metadata, **spec)
+    return attrs.evolve(fresh, status=subject.status)
+
+
+@pytest.mark.parametrize("how", FAILURES)
+def test_a_failure_is_stuck_unless_a_retry_is_asked_for(how: OutcomeClass) -> None:
+    told = stuck(polecat(), how)
+
+    assert told.status.phase is PolecatPhase.STUCK
+    assert [attempt.outcome for attempt in told.status.attempts] == [how]
+
+
+@pytest.mark.parametrize("how", [how for how in FAILURES if how is not OutcomeClass.AUTH_ERROR])
+def test_a_class_that_shall_be_retried_starts_another_round_from_what_is_saved(how: OutcomeClass) -> None:
+    subject = polecat(retry={"classes": [how.value]})
+    told = stuck(subject, how)
+
+    assert (told.status.phase, told.status.round, told.status.attempt) == (PolecatPhase.IDLE, 2, 2)
+    assert (told.status.retries, told.status.finished_at) == (1, None)
+    assert decide(observed(told), seconds=5).actions == ()
+    assert [type(action) for action in decide(observed(told), seconds=31).actions] == [Create]
+
+
+def test_the_rig_may_ask_for_retries_of_all_its_polecats() -> None:
+    subject = polecat()
+    lenient = rig(defaults={"retry": {"classes": ["AgentError"], "maxAttempts": 2}})
+
+    first = after(subject, decide(observed(subject, failed(subject, OutcomeClass.AGENT_ERROR), lenient)))
+    second = after(first, decide(observed(first, failed(first, OutcomeClass.AGENT_ERROR), lenient)))
+
+    assert [told.status.phase for told in (first, second)] == [PolecatPhase.IDLE, PolecatPhase.STUCK]
+
+
+def test_retries_end_after_as_many_attempts_as_are_allowed() -> None:
+    told = polecat(retry={"classes": ["AgentError"]})
+    phases = []
+    for _ in range(3):
+        told = stuck(told)
+        phases.append(told.status.phase)
+
+    assert phases == [PolecatPhase.IDLE, PolecatPhase.IDLE, PolecatPhase.STUCK]
+
+
+def test_attempts_that_the_infrastructure_ended_use_up_no_retry() -> None:
+    subject = polecat(retry={"classes": ["AgentError"], "maxAttempts": 2})
+    evicted = pod(owner=subject, phase="Failed", reason="Evicted", agent=terminated(137))
+
+    moved = after(subject, decide(observed(subject, evicted)))
+    told = stuck(moved)
+
+    assert (told.status.phase, told.status.retries) == (PolecatPhase.IDLE, 1)
+
+
+def test_each_retry_waits_longer_than_the_one_before() -> None:
+    told = polecat(retry={"classes": ["AgentError"], "maxAttempts": 4})
+    waits = []
+    for _ in range(3):
+        told = stuck(told)
+        waits.append(decide(observed(told)).requeue_after or 0.0)
+
+    # The last container ended a second before.
+    assert waits == [29.0, 59.0, 119.0]
+
+
+@pytest.mark.parametrize("phase", ["Done", "Stuck"])
+def test_the_annotation_asks_for_another_round_once(phase: str) -> None:
+    subject = polecat()
+    ended = (
+        stuck(subject)
+        if phase == "Stuck"
+        else after(subject, decide(observed(subject, succeeded(subject, word()))))
+    )
+    asked = changed(ended, metadata={"annotations": {labels.RETRY: "again"}})
+
+    told = after(asked, decide(observed(asked)))
+
+    assert (told.status.phase, told.status.round, ready(told).reason) == (PolecatPhase.IDLE, 2, "Retrying")
+    again = stuck(told)
+    assert again.status.phase is PolecatPhase.STUCK
+    assert decide(observed(again)).status is None
+
+
+def test_an_annotation_that_was_there_when_the_pod_was_built_asks_for_nothing_more() -> None:
+    asked = polecat(metadata={"annotations": {labels.RETRY: "once"}})
+    built = pod(owner=asked, agent=running(), metadata={"annotations": {labels.RETRY: "once"}})
+    working = after(asked, decide(observed(asked, built)))
+
+    ended = after(working, decide(observed(working, failed(working, OutcomeClass.AGENT_ERROR))))
+
+    assert decide(observed(ended)).status is None
+    assert ended.status.phase is PolecatPhase.STUCK
+
+
+def test_a_person_who_asks_again_gets_all_retries_again() -> None:
+    told = polecat(retry={"classes": ["AgentError"], "maxAttempts": 2})
+    told = stuck(stuck(told))
+    assert told.status.phase is PolecatPhase.STUCK
+    asked = changed(
+        told,
+        metadata={"annotations": {labels.RETRY: "1"}},
+        retry={"classes": ["AgentError"], "maxAttempts": 2},
+    )
+
+    anew = after(asked, decide(observed(asked)))
+
+    assert stuck(anew).status.phase is PolecatPhase.IDLE
+
+
+def test_idle_stops_a_pod_and_working_goes_on_from_what_is_saved() -> None:
+    subject = polecat()
+    works = pod(owner=subject, agent=running())
+    working = after(subject, decide(observed(subject, works)))
+    paused = changed(working, desiredState="Idle")
+
+    stopping = decide(observed(paused, works))
+    assert [type(action) for action in stopping.actions] == [Delete]
+
+    interrupted = pod(
+        owner=paused,
+        phase="Failed",
+        clone=terminated(),
+        keeper=terminated(message=word(Outcome.INTERRUPTED, pushed=False)),
+        agent=terminated(143),
+        metadata={"deletionTimestamp": format_time(NOW)},
+    )
+    idle = after(paused, decide(observed(paused, interrupted)))
+    assert (idle.status.phase, ready(idle).reason, idle.status.finished_at) == (
+        PolecatPhase.IDLE,
+        "Idle",
+        None,
+    )
+
+    wanted = changed(idle)
+    assert [type(action) for action in decide(observed(wanted)).actions] == [Create]
+    assert wanted.status.attempt == 2
+
+
+def test_a_pod_that_succeeds_while_it_is_paused_is_done() -> None:
+    paused = changed(polecat(), desiredState="Idle")
+
+    told = after(paused, decide(observed(paused, succeeded(paused, word()))))
+
+    assert told.status.phase is PolecatPhase.DONE
+
+
+def test_what_was_terminated_works_again_when_it_is_wanted_again() -> None:
+    ended = polecat(desiredState="Terminated")
+    told = after(ended, decide(observed(ended)))
+    assert told.status.phase is PolecatPhase.TERMINATED
+
+    wanted = attrs.evolve(polecat(generation=2), status=told.status)
+    anew = after(wanted, decide(observed(wanted)))
+
+    assert (anew.status.phase, anew.status.finished_at) == (PolecatPhase.IDLE, None)
+
+
+def test_a_polecat_is_deleted_when_its_time_to_live_is_over() -> None:
+    subject = polecat(ttlSecondsAfterFinished=60)
+    done = after(subject, decide(observed(subject, succeeded(subject, word()))))
+
+    waits = decide(observed(done), seconds=20)
+    assert (waits.actions, waits.requeue_after) == ((), 40.0)
+    over = decide(observed(done), seconds=60)
+    assert [action.key.name for action in over.actions if isinstance(action, Delete)] == ["toast"]
+
+
+def test_the_rig_may_set_the_time_to_live_and_a_dependent_that_has_not_started_holds_it_up() -> None:
+    subject = polecat()
+    tidy = rig(defaults={"ttlSecondsAfterFinished": 0})
+    done = after(subject, decide(observed(subject, succeeded(subject, word()), tidy)))
+
+    assert decide(observed(done, None, tidy, needed=True), seconds=999).actions == ()
+    assert [type(action) for action in decide(observed(done, None, tidy)).actions] == [Delete]
+
+
+def test_what_is_to_be_merged_lives_on_until_it_is() -> None:
+    subject = polecat(ttlSecondsAfterFinished=0)
+    done = after(subject, decide(observed(subject, succeeded(subject, word()))))
+    waits = _with_merged(done, "False")
+
+    assert decide(observed(waits), seconds=999).actions == ()
+    assert [type(action) for action in decide(observed(_with_merged(done, "True"))).actions] == [Delete]
+
+
+def _with_merged(subject: Polecat, status: str) -> Polecat:
+    entry = {
+        "type": "Merged",
+        "status": status,
+        "reason": "Queued",
+        "message": "",
+        "lastTransitionTime": format_time(NOW),
+    }
+    body = {"metadata": {"name": "x", "namespace": "x", "uid": "x"}, "status": {"conditions": [entry]}}
+    merged = POLECAT.project(body).status.conditions
+    return attrs.evolve(
+        subject, status=attrs.evolve(subject.status, conditions=(*subject.status.conditions, *merged))
+    )
+
+
+def test_finalizers_of_the_older_operator_are_removed_and_no_others() -> None:
+    older = polecat(metadata={"finalizers": ["gastown.io/polecat-cleanup", "others.example/wait"]})
+
+    (action,) = decide(observed(older)).actions
+
+    assert isinstance(action, MergePatch)
+    assert action.body["metadata"]["finalizers"] == ["others.example/wait"]
+
+
+def test_an_expired_credential_of_the_rig_holds_those_that_would_use_it() -> None:
+    problem = CredentialProblem("claude-credentials", "CredentialExpired", "log in again", holds=True)
+    lent = polecat(agent="claude-code", agentConfig={"command": []})
+    own = polecat(agentConfig={"command": ["true"]})
+
+    told = after(lent, decide(observed(lent, credential=problem)))
+
+    assert (told.status.phase, ready(told).reason) == (PolecatPhase.IDLE, "CredentialExpired")
+    assert [type(action) for action in decide(observed(own, credential=problem)).actions] == [Create]
+
+
+def test_dependencies_in_a_circle_are_refused_with_the_way_around() -> None:
+    subject = polecat(dependsOn=["other"])
+
+    told = after(subject, decide(observed(subject, cycle=("toast", "other", "toast"))))
+
+    assert (told.status.phase, ready(told).reason) == (PolecatPhase.STUCK, "DependencyCycle")
+    assert "toast → other → toast" in ready(told).message
+
+
+def test_a_rig_without_money_left_is_waited_for_until_the_next_day() -> None:
+    subject = polecat()
+    nothing = Grant(reason="RigBudgetUsedUp", message="all is spent")
+
+    decided = decide(observed(subject, grant=nothing))
+
+    assert ready(after(subject, decided)).reason == "RigBudgetUsedUp"
+    assert decided.requeue_after == 12 * 3600
+
+
+def test_an_agent_that_does_nothing_is_told_of_while_it_runs() -> None:
+    subject = polecat()
+    noted = {"annotations": {labels.STALL_THRESHOLD: "20"}}
+    idle = pod(owner=subject, keeper=running(), agent=running(), metadata=noted)
+
+    decided = decide(observed(subject, idle))
+
+    told = after(subject, decided)
+    assert (told.status.phase, ready(told).reason) == (PolecatPhase.WORKING, "Inactive")
+    assert [note.type for note in decided.events] == ["Warning"]
+
+
+def test_a_keeper_that_has_just_started_is_not_taken_for_an_agent_that_does_nothing() -> None:
+    subject = polecat()
+    noted = {"annotations": {labels.STALL_THRESHOLD: "900"}}
+    fresh = pod(owner=subject, keeper=running(), agent=running(), metadata=noted)
+
+    assert ready(after(subject, decide(observed(subject, fresh)))).reason == "Working"
+
+
+def test_the_gateways_account_is_added_up_over_the_attempts() -> None:
+    record = (
+        GatewayRecord(ModelOutcome.OK, input_tokens=1000, output_tokens=50, cost_usd="0.25").encode().decode()
+    )
+    told = polecat(retry={"classes": ["AgentError"]})
+    for _ in range(2):
+        ended = pod(
+            owner=told,
+            phase="Failed",
+            clone=terminated(),
+            keeper=terminated(message=word(Outcome.AGENT_ERROR, pushed=False)),
+            gateway=terminated(message=record),
+            agent=terminated(1),
+        )
+        told = after(told, decide(observed(told, ended)))
+
+    usage = told.status.usage
+    assert usage is not None
+    assert (usage.input_tokens, usage.output_tokens, str(usage.cost_usd)) == (2000, 100, "0.500000")
+
+
+def test_a_refused_credential_of_the_rig_has_a_reason_of_its_own() -> None:
+    subject = polecat()
+    rejected = failed(subject, OutcomeClass.AUTH_ERROR)
+    noted = attrs.evolve(
+        rejected,
+        metadata=attrs.evolve(
+            rejected.metadata, annotations={**rejected.metadata.annotations, labels.CREDENTIAL: "rig"}
+        ),
+    )
+
+    told = after(subject, decide(observed(subject, noted)))
+
+    assert ready(told).reason == "RigCredentialRejected"
+
+
+def test_where_the_keeper_left_no_word_the_gateways_record_says_why() -> None:
+    subject = polecat()
+    record = GatewayRecord(ModelOutcome.RATE_LIMITED, message="too many requests").encode().decode()
+    silent = pod(
+        owner=subject,
+        phase="Failed",
+        clone=terminated(),
+        keeper=terminated(137),
+        gateway=terminated(message=record),
+        agent=terminated(1),
+    )
+
+    told = after(subject, decide(observed(subject, silent)))
+
+    assert ready(told).reason == "RateLimited"
+
+
+def test_a_polecat_of_a_rig_with_a_budget_is_accounted_for_before_it_goes() -> None:
+    daily = rig(budget={"maxTokens": 100_000})
+    spending = {"finalizers": [labels.SPENDING_FINALIZER]}
+    first = decide(observed(polecat(agent="claude-code", agentConfig={"command": []}), None, daily))
+    assert [
+        action.body["metadata"]["finalizers"] for action in first.actions if isinstance(action, MergePatch)
+    ] == [[labels.SPENDING_FINALIZER]]
+
+    leaving = polecat(metadata={**spending, "deletionTimestamp": format_time(NOW)})
+    works = pod(owner=leaving, agent=running())
+    assert [type(action) for action in decide(observed(leaving, works, daily)).actions] == [Delete]
+
+    recorded = after(leaving, decide(observed(leaving, failed(leaving, OutcomeClass.AGENT_ERROR), daily)))
+    assert recorded.status.finished_at is not None
+    assert decide(observed(recorded, None, daily)) == Plan()
+
+    counted = attrs.evolve(daily, status=attrs.evolve(daily.status, spent=_counted(recorded)))
+    (action,) = decide(observed(recorded, None, counted)).actions
+    assert isinstance(action, MergePatch)
+    assert action.body["metadata"]["finalizers"] == []
+
+
+def _counted(subject: Polecat) -> DaySpending:
+    return DaySpending(day="2026-11-24", counted=(subject.metadata.uid,))
