@@ -75,7 +75,7 @@ class Keeper:
         """One view of the checkpoint refs, and of the agent, for the whole attempt."""
         self._checkpoints = Checkpoints(self.settings, self.record, self.remote, self.git, self.journal)
         self._transcript = Transcript(self.hints)
-        self._pruning = Pruning(self.git)
+        self._pruning = Pruning(self.git, (self.record.base,))
         sensors = Sensors(self.hints, self.control, self._transcript, TreeWatch(self.work.repository))
         self._overseer = Overseer(
             self.settings,

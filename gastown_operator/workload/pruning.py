@@ -11,6 +11,7 @@ from gastown_operator.workload.git import Git
 
 #: Less than that is not worth the look at what is needed.
 WORTH: Final = 4 * 1024 * 1024
+_TIMEOUT: Final = 60.0
 
 
 @attrs.define
@@ -22,10 +23,12 @@ class Pruning:
 
     Args:
         git: the keeper's repository.
+        behind: commits beyond which nothing is the keeper's own.
         worth: bytes of objects that came since, below which nothing is done.
     """
 
     git: Git
+    behind: tuple[str, ...] = ()
     worth: int = WORTH
     _before: frozenset[str] = attrs.field(init=False)
 
@@ -34,10 +37,10 @@ class Pruning:
         self._before = frozenset(path.name for path in self._loose())
 
     def prune(self, *kept: str) -> int:
-        """Remove what came since the start and none of the commits needs for its own tree; bytes that were freed.
+        """Remove what came since the start and none of the commits needs, nor any of their parents; bytes that were freed.
 
         Args:
-            kept: commits, some of which may not exist any more.
+            kept: commits.
 
         Raises:
             GitError: what they need cannot be listed; then nothing is removed.
@@ -52,13 +55,14 @@ class Pruning:
         return sum(since[path] for path in unneeded)
 
     def _needed(self, commits: tuple[str, ...]) -> set[str]:
-        needed = set(commits)
-        for commit in commits:
-            tree = self.git.line("rev-parse", f"{commit}^{{tree}}")
-            needed.add(tree)
-            listed = self.git.run("ls-tree", "-r", "-t", "-z", "--format=%(objectname)", tree)
-            needed.update(listed.decode("ascii").split("\0"))
-        return needed
+        if not commits:
+            return set()
+        without = (f"^{commit}" for commit in self.behind)
+        wanted = "".join(f"{revision}\n" for revision in (*commits, *without))
+        listed = self.git.run(
+            "rev-list", "--objects", "--no-object-names", "--stdin", stdin=wanted.encode(), timeout=_TIMEOUT
+        )
+        return set(listed.decode("ascii").split())
 
     def _loose(self) -> Iterator[Path]:
         """Loose objects, and what was left of a write that was broken off."""

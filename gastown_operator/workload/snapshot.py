@@ -206,7 +206,12 @@ class Snapshots:
         bare = attrs.evolve(self.git, work_tree=None)
         bare.run("read-tree", "--empty")
         bare.run("update-index", "-z", "--index-info", stdin=nul_separated(lines), timeout=SNAPSHOT_TIMEOUT)
-        return bare.line("write-tree")
+        try:
+            return bare.line("write-tree")
+        except GitError:
+            # An object that counted as known is gone: the next look reads everything.
+            self.known.clear()
+            raise
 
     def _git_dir(self) -> Path:
         if self.git.git_dir is None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from gastown_operator.workload import tree_files
+from gastown_operator.workload.errors import GitError
 from gastown_operator.workload.git import Git
 from gastown_operator.workload.message import Outcome
 from gastown_operator.workload.pruning import Pruning
@@ -84,14 +85,15 @@ def repository(tmp_path: Path) -> Git:
     return Git(path)
 
 
-def commit_of(repository: Git, content: bytes) -> str:
+def commit_of(repository: Git, content: bytes, *parents: str) -> str:
     """A commit of one file."""
     blob = repository.run("hash-object", "-w", "--stdin", stdin=content).decode().strip()
     inner = repository.run("mktree", stdin=f"100644 blob {blob}\tfile\n".encode()).decode().strip()
     tree = repository.run("mktree", stdin=f"040000 tree {inner}\tdirectory\n".encode()).decode().strip()
     identity = {f"GIT_{role}_{it}": "x" for role in ("AUTHOR", "COMMITTER") for it in ("NAME", "EMAIL")}
     git = repository.with_environment(identity, {})
-    return git.run("commit-tree", tree, stdin=b"message\n").decode().strip()
+    options = [part for parent in parents for part in ("-p", parent)]
+    return git.run("commit-tree", tree, *options, stdin=b"message\n").decode().strip()
 
 
 def is_whole(repository: Git, commit: str) -> bool:
@@ -110,6 +112,28 @@ def test_what_was_there_before_and_what_is_kept_stays(repository: Git) -> None:
 
     assert freed > 0
     assert [is_whole(repository, it) for it in (before, kept, other)] == [True, True, False]
+
+
+def test_parents_stay_as_far_as_they_are_the_keepers_own(repository: Git) -> None:
+    """Work beside the branch is kept in parents of the checkpoint."""
+    older, theirs = commit_of(repository, b"older"), commit_of(repository, b"theirs")
+    pruning = Pruning(repository, (older,), worth=0)
+    aside = commit_of(repository, b"aside")
+    checkpoint = commit_of(repository, b"checkpoint", aside, theirs, older)
+
+    pruning.prune(checkpoint)
+
+    assert [is_whole(repository, it) for it in (checkpoint, aside, theirs, older)] == [True] * 4
+
+
+def test_nothing_is_removed_where_what_is_needed_cannot_be_told(repository: Git) -> None:
+    pruning = Pruning(repository, worth=0)
+    kept = commit_of(repository, b"kept")
+
+    with pytest.raises(GitError):
+        pruning.prune("1" * 40)
+
+    assert is_whole(repository, kept)
 
 
 def test_little_is_not_worth_the_look(repository: Git) -> None:
