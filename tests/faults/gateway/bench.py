@@ -102,7 +102,9 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(folder: Path, provider_name: str = "anthropic", **changes: Any) -> AsyncIterator[Bench]:
+async def bench(
+    folder: Path, provider_name: str = "anthropic", environment: dict[str, str] | None = None, **changes: Any
+) -> AsyncIterator[Bench]:
     """Run a gateway with these settings."""
     provider = Provider()
     await provider.start()
@@ -114,7 +116,7 @@ async def bench(folder: Path, provider_name: str = "anthropic", **changes: Any) 
     settings = evolve(given, **changes)
     paths = Paths(folder, folder / "credentials", folder / "alive", folder / "termination-log")
     log = io.StringIO()
-    async with services(settings, paths, {}) as parts, aiohttp.ClientSession() as client:
+    async with services(settings, paths, environment or {}) as parts, aiohttp.ClientSession() as client:
         parts.journal = JsonJournal("team/one", parts.redactor, log)
         server = Server(parts)
         port, metrics_port = await server.listen("127.0.0.1", 0, "127.0.0.1", 0)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
@@ -42,15 +43,15 @@ class Provider:
         """Answer the next requests so; the last one for ever."""
         self._script[:] = answers
 
-    async def start(self) -> None:
+    async def start(self, tls: ssl.SSLContext | None = None) -> None:
         app = web.Application(client_max_size=64 * 1024 * 1024)
         app.router.add_route("*", "/{path:.*}", self._handle)
         self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=tls)
         await site.start()
         (address,) = self._runner.addresses
-        self.url = f"http://127.0.0.1:{address[1]}"
+        self.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{address[1]}"
 
     async def stop(self) -> None:
         if self._runner is not None:
