@@ -21,7 +21,7 @@ def link(keeper: Path, agent: Path) -> bool:
         keeper: the keeper's repository.
         agent: the agent's git directory.
     """
-    plain = _are_plain(agent)
+    plain = are_plain(agent)
     if plain:
         (keeper / "objects" / "info" / "alternates").write_text(f"{agent}/objects\n")
     else:
@@ -34,11 +34,11 @@ def unlink(keeper: Path) -> None:
     (keeper / "objects" / "info" / "alternates").write_text("")
 
 
-def _are_plain(agent: Path) -> bool:
+def are_plain(agent: Path) -> bool:
     """Whether the store, and every other one that it names, holds regular files in directories, and nothing else."""
     stores = [agent / "objects"]
     try:
-        with _opened(agent.parent, ".git"), _opened(agent, "objects"):
+        with _opened(agent.parent, agent.name), _opened(agent, "objects"):
             pass
         for store in stores:
             if len(stores) > _MAXIMUM_STORES or not _is_plain(store):

@@ -16,6 +16,7 @@ from typing import Final
 
 import attrs
 
+from gastown_operator.workload import lfs
 from gastown_operator.workload.errors import GitError, UnreadableRepositoryError
 from gastown_operator.workload.git import Git, nul_separated, printable
 from gastown_operator.workload.plain_files import read_beneath
@@ -94,9 +95,28 @@ class Snapshots:
         left_out = tuple(os.fsdecode(path) for path in sorted(unreadable | self._unlisted)[:20])
         return Snapshot(self._write(entries), left_out, self._no_room)
 
+    def store_files(self, tree: TreeFiles, files: set[bytes]) -> str:
+        """The tree of some files alone. Raises GitError, OSError."""
+        entries, _ = self._entries(tree, {}, _Candidates(files, {}))
+        return self._write(entries)
+
+    def names_inside(self, directory: bytes) -> set[bytes]:
+        """Files in a directory of the work tree that git would not ignore there, relative to it. Raises GitError."""
+        git = attrs.evolve(
+            self.git, work_tree=self.repository / os.fsdecode(directory), index=self.scratch / "no-index"
+        )
+        status, listed, _ = git.attempt(
+            "ls-files", "--others", "--exclude-standard", "-z", timeout=self.list_timeout
+        )
+        return (
+            {path for path in listed.split(b"\0") if path and not path.endswith(b"/")}
+            if status == 0
+            else set()
+        )
+
     def _candidates(self, tree: TreeFiles, tracked: dict[bytes, Entry], head: str) -> "_Candidates":
         """The paths to look at, and the entries that stay as they are."""
-        submodules = self._submodules(head)
+        submodules = self.submodules(head)
         gitlinks = {path for path, entry in tracked.items() if entry.mode == GITLINK}
         untracked, nested = self._untracked()
         opened = {path for path in gitlinks - submodules if any(tree.below(path))}
@@ -192,7 +212,7 @@ class Snapshots:
         except (OSError, UnreadableRepositoryError):
             return None
 
-    def _submodules(self, head: str) -> set[bytes]:
+    def submodules(self, head: str) -> set[bytes]:
         """Paths that `.gitmodules` of `head` declares."""
         query = ("--blob", f"{head}:.gitmodules", "--null", "--get-regexp", r"^submodule\..*\.path$")
         status, output, _ = attrs.evolve(self.git, work_tree=None).attempt("config", *query)
@@ -247,6 +267,7 @@ class Mirror:
     tree: TreeFiles
     scratch: Path
     no_room: bool = False
+    _attributes: list[Path] = attrs.field(init=False, factory=list)
 
     @property
     def root(self) -> Path:
@@ -266,6 +287,7 @@ class Mirror:
                 continue
             if signature is not None:
                 copied[path] = signature
+        self._replace_by_pointers([path for path in copied if os.path.basename(path) != _ATTRIBUTES])
         entries = self._objects(list(copied))
         failed |= copied.keys() - entries.keys()
         for path in copied:
@@ -286,7 +308,16 @@ class Mirror:
     def _copy(self, path: bytes) -> Signature | None:
         target = os.path.join(os.fsencode(self.root), path)
         _make_directories(os.path.dirname(target))
-        return self.tree.copy(path, target)
+        signature = self.tree.copy(path, target)
+        if os.path.basename(path) == _ATTRIBUTES and signature is not None and not os.path.islink(target):
+            self._attributes.append(Path(os.fsdecode(target)))
+        return signature
+
+    def _replace_by_pointers(self, paths: list[bytes]) -> None:
+        attributes = (path for path in self._attributes if b"lfs" in path.read_bytes())
+        if paths and any(attributes):
+            git = attrs.evolve(self.git, work_tree=self.root, index=self.scratch / "no-index")
+            lfs.replace_by_pointers(git, self.tree, self.root, paths)
 
     def _objects(self, paths: list[bytes]) -> dict[bytes, Entry]:
         """Entries of the copies. One that git refuses (an encoding that does not fit) must not cost the others."""

@@ -21,6 +21,7 @@ _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 _CHUNK: Final = 1024 * 1024
 #: Linux takes no longer path in one call, and git, which gets these paths, makes one call.
 _MAXIMUM_PATH_BYTES: Final = 3800
+_MAXIMUM_DIRECTORIES: Final = 800
 #: A file that changed so shortly before it was looked at may change again without a new time stamp ("racy git").
 RACY_NANOSECONDS: Final = 1_000_000_000
 
@@ -46,9 +47,15 @@ class Signature(NamedTuple):
 
 @attrs.frozen
 class TreeFiles:
-    """The files below a directory that belongs to somebody hostile."""
+    """The files below a directory that belongs to somebody hostile.
+
+    Args:
+        root: a directory that nobody can swap.
+        inside: the path of the directory in it; paths are relative to this.
+    """
 
     root: Path
+    inside: bytes = b""
 
     def signature(self, path: bytes) -> Signature | None:
         """The signature of a regular file or a symbolic link; None where there is neither (any more).
@@ -97,7 +104,7 @@ class TreeFiles:
                 path = inner + b"/" + os.fsencode(name)
                 if name.lower() == ".git":
                     continue
-                if is_directory and len(path) <= _MAXIMUM_PATH_BYTES:
+                if is_directory and not _is_too_deep(path):
                     waiting.append(path)
                 else:
                     # A directory too deep to look into is named, so that it can be said that it is left out.
@@ -114,7 +121,8 @@ class TreeFiles:
     @contextlib.contextmanager
     def _parent(self, path: bytes) -> Iterator[tuple[int, bytes]]:
         """The directory of a path, opened step by step, and the last name."""
-        if len(path) > _MAXIMUM_PATH_BYTES:
+        path = self.inside + b"/" + path if self.inside else path
+        if _is_too_deep(path):
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
         *directories, name = path.split(b"/")
         if name in (b"", b".", b"..") or any(part in (b"", b".", b"..") for part in directories):
@@ -128,6 +136,10 @@ class TreeFiles:
             yield descriptor, name
         finally:
             os.close(descriptor)
+
+
+def _is_too_deep(path: bytes) -> bool:
+    return len(path) > _MAXIMUM_PATH_BYTES or path.count(b"/") > _MAXIMUM_DIRECTORIES
 
 
 def _private(path: str | bytes, flags: int) -> int:

@@ -7,9 +7,10 @@ from typing import Final
 import attrs
 
 from gastown_operator.workload import object_store
+from gastown_operator.workload.aside import Aside
 from gastown_operator.workload.clone import CHECKPOINT_TRAILER, ORIGIN_TRAILER
 from gastown_operator.workload.clone_record import CloneRecord
-from gastown_operator.workload.errors import UnreadableRepositoryError
+from gastown_operator.workload.errors import GitError, UnreadableRepositoryError
 from gastown_operator.workload.git import Git
 from gastown_operator.workload.journal import Journal
 from gastown_operator.workload.local_refs import Tip, local_tips, remote_tips
@@ -78,12 +79,14 @@ class Work:
     journal: Journal
     _last_head: str = attrs.field(init=False)
     _saved: tuple[str, ...] = attrs.field(init=False)
+    _aside: Aside = attrs.field(init=False)
     _damaged: bool = attrs.field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
         """Nothing newer than the start is known yet."""
         self._last_head = self.record.start
         self._saved = tuple(self.record.saved)
+        self._aside = Aside(self.snapshots, self.record.start, self._commit_alone)
 
     def commits(self) -> Commits:
         """What the agent committed; needs nothing of the work tree.
@@ -138,6 +141,7 @@ class Work:
         self._saved = tuple(dict.fromkeys([self._last_head, *self._saved]))[:_MAXIMUM_TIPS]
         tips = [
             *local_tips(git_directory),
+            *self._beside(head),
             *(Tip("an earlier checkpoint", it) for it in self._saved if saved),
         ]
         tips = self._existing(tips[:_MAXIMUM_CANDIDATES])
@@ -148,6 +152,17 @@ class Work:
         )
         fresh = set(output.decode("ascii").split()) if status == 0 else set()
         return self._independent([tip for tip in tips if tip.commit in fresh][:_MAXIMUM_TIPS])
+
+    def _beside(self, head: str) -> list[Tip]:
+        try:
+            return self._aside.tips(head)
+        except (GitError, OSError) as error:
+            self.journal("files in submodules or of git-lfs cannot be saved", cause=str(error))
+            return []
+
+    def _commit_alone(self, tree: str, message: str) -> str:
+        git = self.git.with_environment(self._identity(self.record.start), {})
+        return git.run("commit-tree", tree, stdin=message.encode()).decode().strip()
 
     def _independent(self, tips: list[Tip]) -> list[Tip]:
         """Without those that others contain."""

@@ -25,7 +25,7 @@ def _names(remote: RemoteRepository, revision: str = WORK) -> set[bytes]:
     return {os.fsencode(name) for name in listed.split("\0") if name}
 
 
-def _ended(attempt: Attempt, seconds: float = 20) -> TerminationMessage:
+def _ended(attempt: Attempt, seconds: float = 50) -> TerminationMessage:
     """The keeper's word on a success, for which it has a time."""
     began = time.monotonic()
     message = attempt.end(0)
