@@ -23,7 +23,7 @@ def link(keeper: Path, agent: Path) -> bool:
     """
     plain = are_plain(agent)
     if plain:
-        (keeper / "objects" / "info" / "alternates").write_text(f"{agent}/objects\n")
+        _set_alternates(keeper, f"{agent}/objects\n")
     else:
         unlink(keeper)
     return plain
@@ -31,7 +31,14 @@ def link(keeper: Path, agent: Path) -> bool:
 
 def unlink(keeper: Path) -> None:
     """Let the keeper's repository see its own objects alone."""
-    (keeper / "objects" / "info" / "alternates").write_text("")
+    _set_alternates(keeper, "")
+
+
+def _set_alternates(keeper: Path, text: str) -> None:
+    """Write it where it is another: on a full volume, writing it again could leave nothing, and the commits unseen."""
+    file = keeper / "objects" / "info" / "alternates"
+    if file.read_text() != text:
+        file.write_text(text)
 
 
 def are_plain(agent: Path) -> bool:
