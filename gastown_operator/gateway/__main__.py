@@ -92,7 +92,7 @@ async def run(
             _watch(paths.alive, ended)
         server = Server(parts)
         serving = await server.listen("127.0.0.1", ports[0], "", ports[1])
-        parts.publish()
+        await parts.publish()
         parts.journal("serving", upstream=parts.upstream.base, ports=serving)
         while not ended.is_set():
             with suppress(TimeoutError):

@@ -53,6 +53,7 @@ class Exchange:
     _prepared: Prepared = field(init=False, factory=lambda: Prepared(None))
     _asked: int | None = field(init=False, default=None)
     _price: Price | None = field(init=False, default=None)
+    _settled: bool = field(init=False, default=False)
     _agent_left: bool = field(init=False, default=False)
     _writing: bool = field(init=False, default=False)
     _started: float = field(init=False, default=0.0)
@@ -73,10 +74,12 @@ class Exchange:
                 self._task.uncancel()
             return await self._broken_off(self._interrupted)
         finally:
-            self._settle()
+            await self._settle()
 
     def interrupt(self, why: Interrupt) -> None:
         """Break off, unless only the accounts are missing: those are worth a moment."""
+        if self._settled:
+            return
         finished = self._reader is not None and self._reader.answer.finished
         if why is Interrupt.AGENT_LEFT and finished:
             self._agent_left = True
@@ -268,6 +271,7 @@ class Exchange:
 
     async def _break(self, response: web.StreamResponse, kind: str, said: str) -> None:
         """End the agent's connection so that nobody takes the answer for a whole one."""
+        await self._settle()
         transport = self.request.transport
         try:
             if self._prepared.streamed and not self._agent_left:
@@ -282,11 +286,15 @@ class Exchange:
         if transport is not None:
             transport.close()  # after what is written, and without the last chunk
 
-    def _settle(self) -> None:
+    async def _settle(self) -> None:
+        """Before the agent sees the end of its answer and perhaps ends, since the keeper then reads the record."""
+        if self._settled:
+            return
+        self._settled = True
         usage, estimated = Usage(), False
         if self._reader is not None:
             usage, estimated = self._usage(self._reader)
         if self._work:
             self.services.settle(id(self), usage, self._price, estimated=estimated)
             self.services.check_budget()
-            self.services.publish()
+            await self.services.publish()

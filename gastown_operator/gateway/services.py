@@ -48,6 +48,7 @@ class Services:
     on_budget: Callable[[], None] = field(default=lambda: None)
     memory: Memory = field(factory=Memory)
     sleep: Callable[[float], Awaitable[None]] = field(default=asyncio.sleep)
+    _publishing: asyncio.Lock = field(init=False, factory=asyncio.Lock)
 
     def refusal(self) -> Failure | None:
         """Why a request is not even read."""
@@ -111,6 +112,7 @@ class Services:
         cost = self.ledger.meter.settle(key, usage, price, estimated=estimated)
         self.metrics.used(usage, float(cost if cost > 0 else Decimal(0)))
 
-    def publish(self) -> None:
-        """Write the record where the keeper reads it."""
-        self.control.publish(self.ledger.record())
+    async def publish(self) -> None:
+        """Write the record where the keeper reads it; a file system that takes its time holds up nobody else."""
+        async with self._publishing:
+            await asyncio.to_thread(self.control.publish, self.ledger.record())
