@@ -217,11 +217,11 @@ async def run(arguments: argparse.Namespace) -> None:
     own = credential_settings(arguments, connection.namespace)
     credentials = credential.register(manager, own, clock, options.user_agent)
     rig.register(manager, clock, credentials)
-    network.register(manager, network_options.network_settings(arguments))
+    fence = network.register(manager, network_options.network_settings(arguments))
 
     async def prepare() -> None:
         platform = await platform_of(Platform(arguments.platform), connection, options.user_agent, clock)
-        admission = polecat.register(manager, _settings(arguments, platform), clock, credentials)
+        admission = polecat.register(manager, _settings(arguments, platform), clock, credentials, fence)
         manager.registry.register(PolecatCollector(admission))
 
     logger.info("starting %s", __version__)

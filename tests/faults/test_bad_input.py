@@ -15,6 +15,7 @@ from gastown_operator.api.polecat import POLECAT
 from gastown_operator.api.rig import RIG
 from gastown_operator.controllers.credential.problem import Credentials
 from gastown_operator.controllers.credential.settings import CredentialSettings
+from gastown_operator.controllers.network.fence import Fence
 from gastown_operator.controllers.polecat import reconciler as polecats
 from gastown_operator.controllers.rig import reconciler as rigs
 from gastown_operator.runtime.configuration import Connection
@@ -76,7 +77,7 @@ def malformed(name: str) -> tuple[str, Raw]:
 def operator(server: ScriptedServer, clock: VirtualClock) -> Manager:
     """Return the operator's controllers on the server."""
     manager = Manager(Connection(server.url), Options("tests"), clock)
-    polecats.register(manager, SETTINGS, clock, Credentials(CredentialSettings()))
+    polecats.register(manager, SETTINGS, clock, Credentials(CredentialSettings()), Fence())
     rigs.register(manager, clock, Credentials(CredentialSettings()))
     return manager
 

@@ -14,6 +14,7 @@ from gastown_operator.api.rig import RIG
 from gastown_operator.api.witness import WITNESS
 from gastown_operator.controllers.credential.problem import Credentials
 from gastown_operator.controllers.credential.settings import CredentialSettings
+from gastown_operator.controllers.network.fence import Fence
 from gastown_operator.controllers.polecat import reconciler as polecats
 from gastown_operator.controllers.rig import reconciler as rigs
 from gastown_operator.runtime.configuration import Connection
@@ -99,7 +100,7 @@ def cluster(server: ScriptedServer, clock: VirtualClock) -> Cluster:
 
 @pytest.fixture
 def with_polecats(cluster: Cluster) -> Cluster:
-    polecats.register(cluster.manager, SETTINGS, cluster.clock, Credentials(CredentialSettings()))
+    polecats.register(cluster.manager, SETTINGS, cluster.clock, Credentials(CredentialSettings()), Fence())
     return cluster
 
 

@@ -44,6 +44,11 @@ class Credentials:
         found = next((problem for problem in holding if problem is not None), None)
         return found or next((taken for name in names for taken in self._taken(name, rig)), None)
 
+    def holding(self, rig: Rig) -> Mapping[str, CredentialProblem]:
+        """What keeps work with the Secrets that a rig names from beginning, by the Secret's name."""
+        found = {name: self.problem_of(name) for name in credential_names(rig) & self.stores.keys()}
+        return {name: problem for name, problem in found.items() if problem is not None}
+
     def problem_of(self, secret: str) -> CredentialProblem | None:
         """Why nobody can begin work with the Secret of this name; None also where the operator was not given it."""
         store = self.stores.get(secret)

@@ -9,6 +9,7 @@ from gastown_operator.api import labels
 from gastown_operator.api.core import NAMESPACE, Namespace
 from gastown_operator.api.networkpolicy import NETWORK_POLICY, NetworkPolicy
 from gastown_operator.api.rig import RIG, Rig
+from gastown_operator.controllers.network.fence import Fence
 from gastown_operator.controllers.network.observe import (
     POLICIES_BY_NAMESPACE,
     RIGS_BY_NAMESPACE,
@@ -79,8 +80,8 @@ class NetworkReconciler:
             )
 
 
-def register(manager: Manager, settings: NetworkSettings) -> None:
-    """Add the network controller to a manager."""
+def register(manager: Manager, settings: NetworkSettings) -> Fence:
+    """Add the network controller to a manager; the fence is what the polecat controller asks before it starts a pod."""
     caches = Caches(
         namespaces=manager.store(NAMESPACE),
         rigs=manager.store(RIG, {RIGS_BY_NAMESPACE: namespaces_of}),
@@ -106,6 +107,7 @@ def register(manager: Manager, settings: NetworkSettings) -> None:
     manager.add(
         Controller(NAME, NetworkReconciler(caches, manager.executor(NAME), settings), watches, concurrency=2)
     )
+    return Fence(caches.policies)
 
 
 def _comes_or_goes(event: Event[Namespace]) -> bool:

@@ -56,13 +56,20 @@ class Wait(StrEnum):
     RIG_AT_CAPACITY = "RigAtCapacity"
     RIG_BUDGET = "RigBudgetUsedUp"
     CREDENTIAL_EXPIRED = "CredentialExpired"
+    NETWORK_POLICY = "NetworkPolicyPending"
     CREDENTIAL_INVALID = "CredentialInvalid"
     QUOTA_EXCEEDED = "QuotaExceeded"
     POD_NAME_IN_USE = "PodNameInUse"
 
 
 _NO_MATTER_OF_SLOTS: Final = frozenset(
-    {Wait.QUOTA_EXCEEDED, Wait.POD_NAME_IN_USE, Wait.CREDENTIAL_EXPIRED, Wait.CREDENTIAL_INVALID}
+    {
+        Wait.QUOTA_EXCEEDED,
+        Wait.POD_NAME_IN_USE,
+        Wait.CREDENTIAL_EXPIRED,
+        Wait.CREDENTIAL_INVALID,
+        Wait.NETWORK_POLICY,
+    }
 )
 
 

@@ -8,6 +8,7 @@ from attrs import evolve
 from gastown_operator.api.codec import to_json_value
 from gastown_operator.api.common import Budget
 from gastown_operator.api.polecat import Polecat
+from gastown_operator.controllers.polecat.egress import egress_environment
 from gastown_operator.controllers.polecat.provider import ModelAccess
 from gastown_operator.controllers.polecat.resolve import Resolved
 from gastown_operator.controllers.settings import OperatorSettings
@@ -66,13 +67,14 @@ def keeper(told: Settings, settings: OperatorSettings) -> JSON:
 
 def gateway(polecat: Polecat, model: ModelAccess, budget: Budget, settings: OperatorSettings) -> JSON:
     """The sidecar that holds the model's credential."""
+    egress = egress_environment(settings)
     told = gateway_settings(polecat, model, budget, settings)
     health = {"httpGet": {"path": "/healthz", "port": METRICS_PORT}}
     return {
         "name": GATEWAY,
         "image": settings.workload_image,
         "command": ["python3", "-m", "gastown_operator.gateway"],
-        "env": _entries(told.environment()),
+        "env": [*_entries(told.environment()), *egress.env],
         "ports": [{"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"}],
         "resources": _GATEWAY_RESOURCES,
         "securityContext": {**_SECURITY_CONTEXT, "readOnlyRootFilesystem": True},
@@ -84,6 +86,7 @@ def gateway(polecat: Polecat, model: ModelAccess, budget: Budget, settings: Oper
             {**mount("hints", layout.HINTS), "readOnly": True},
             {**mount("private", layout.PRIVATE), "subPath": GATEWAY},
             *_model_credentials(model),
+            *egress.mounts,
         ],
     }
 
@@ -149,11 +152,12 @@ def mount(volume: str, path: object) -> JSON:
 
 def _workload(program: str, environment: Mapping[str, str], settings: OperatorSettings) -> JSON:
     """Clone and keeper see the same: everything but the agent's home and the model's credential."""
+    egress = egress_environment(settings)
     return {
         "name": program,
         "image": settings.workload_image,
         "args": [program],
-        "env": _entries(environment),
+        "env": [*_entries(environment), *egress.env],
         "resources": _WORKLOAD_RESOURCES,
         "securityContext": {**_SECURITY_CONTEXT, "readOnlyRootFilesystem": True},
         "terminationMessagePolicy": "File",
@@ -166,6 +170,7 @@ def _workload(program: str, environment: Mapping[str, str], settings: OperatorSe
             {**mount("known-hosts", layout.KNOWN_HOSTS), "readOnly": True},
             # Each container has a part of its own, since a copy of the key lies there.
             {**mount("private", layout.PRIVATE), "subPath": program},
+            *egress.mounts,
         ],
     }
 

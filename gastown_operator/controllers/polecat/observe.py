@@ -9,6 +9,7 @@ from gastown_operator.api.core import Pod
 from gastown_operator.api.polecat import Polecat
 from gastown_operator.api.rig import Rig
 from gastown_operator.controllers.credential.problem import CredentialProblem, Credentials
+from gastown_operator.controllers.network.fence import Fence
 from gastown_operator.controllers.polecat.admission import (
     ACTIVE_PODS_BY_RIG,
     PODS_BY_OWNER,
@@ -67,7 +68,8 @@ class Observed:
         grant: what its next attempt may cost, if it may start.
         bases: work of its dependencies that is not merged.
         cycle: names of the polecats that wait for each other in a circle with this one.
-        credential: what keeps the rig's polecats from working with its credentials.
+        credentials: what keeps the rig's polecats from working with its credentials, by the Secret's name.
+        fenced: whether the NetworkPolicy of its pods stands.
         needed: whether a polecat that has not started depends on this one.
         key_holder: another polecat that keeps it from the recovery key of its annotation.
         refusal: what the API server said to the pod when it was last tried, in this very reconcile.
@@ -82,13 +84,16 @@ class Observed:
     grant: Grant = field(default=Grant())
     bases: tuple[Base, ...] = ()
     cycle: tuple[str, ...] = ()
-    credential: CredentialProblem | None = None
+    credentials: Mapping[str, CredentialProblem] = field(factory=dict)
+    fenced: bool = True
     needed: bool = False
     key_holder: Polecat | None = None
     refusal: Refusal | None = None
 
 
-def observe(polecat: Polecat, rigs: Store[Rig], admission: Admission, credentials: Credentials) -> Observed:
+def observe(
+    polecat: Polecat, rigs: Store[Rig], admission: Admission, credentials: Credentials, fence: Fence
+) -> Observed:
     """Read everything from the caches, without awaiting: one consistent moment."""
     metadata = polecat.metadata
     rig = rigs.get(ObjectKey("", polecat.spec.rig))
@@ -109,7 +114,8 @@ def observe(polecat: Polecat, rigs: Store[Rig], admission: Admission, credential
         grant=admission.grant(polecat, rig) if starts and rig is not None else Grant(),
         bases=bases(admission.polecats, polecat) if starts else (),
         cycle=cycle(admission.polecats, polecat),
-        credential=credentials.problem(rig) if wants and rig is not None else None,
+        credentials=credentials.holding(rig) if wants and rig is not None else {},
+        fenced=fence.stands(rig.metadata.name, metadata.namespace) if rig is not None else True,
         needed=polecat.status.finished_at is not None and is_needed(admission.polecats, polecat),
         key_holder=key_holder(admission.polecats, polecat),
     )

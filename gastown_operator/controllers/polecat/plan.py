@@ -153,6 +153,9 @@ def _start(observed: Observed, settings: OperatorSettings, now: datetime) -> Dec
     held = _credential_wait(observed, resolved)
     if held is not None:
         return held
+    if not observed.fenced:
+        text = f"the NetworkPolicy of the pods of Rig {polecat.spec.rig} is not there yet; see the Events of the Rig if it does not come"
+        return _queued(polecat, Wait.NETWORK_POLICY, text)
     if observed.name_taken_by is not None:
         text = f"pod {observed.name_taken_by.metadata.name} of a former Polecat is still there; waiting for its end"
         return evolve(_queued(polecat, Wait.POD_NAME_IN_USE, text), requeue_after=_RETRY)
@@ -168,16 +171,13 @@ def _start(observed: Observed, settings: OperatorSettings, now: datetime) -> Dec
 
 def _credential_wait(observed: Observed, resolved: Resolved) -> Decision | None:
     """Nothing starts with a credential of the rig that cannot work; whoever brings its own is not held up."""
-    problem = observed.credential
-    if problem is None or not problem.holds:
-        return None
     model = resolved.model
-    lent = {resolved.git_secret}
+    lent = [resolved.git_secret]
     if model is not None and model.of_rig and model.credential is not None:
-        lent.add(model.credential.name)
-    if problem.secret not in lent:
-        return None
-    return _queued(observed.polecat, Wait(problem.reason), problem.message)
+        lent.append(model.credential.name)
+    problems = (observed.credentials.get(name) for name in lent)
+    problem = next((problem for problem in problems if problem is not None and problem.holds), None)
+    return _queued(observed.polecat, Wait(problem.reason), problem.message) if problem is not None else None
 
 
 def _create(observed: Observed, rig: Rig, resolved: Resolved, settings: OperatorSettings) -> Decision:

@@ -13,6 +13,7 @@ from gastown_operator.controllers.polecat import containers
 from gastown_operator.controllers.polecat.budget import reservation_notes
 from gastown_operator.controllers.polecat.decision import retry_value
 from gastown_operator.controllers.polecat.dependencies import Base
+from gastown_operator.controllers.polecat.egress import egress_environment
 from gastown_operator.controllers.polecat.resolve import Resolved
 from gastown_operator.controllers.polecat.told import workload_settings
 from gastown_operator.controllers.polecat.volumes import volumes
@@ -79,7 +80,7 @@ def build_pod(
             "securityContext": _pod_security_context(settings),
             "initContainers": init,
             "containers": main,
-            "volumes": volumes(resolved),
+            "volumes": [*volumes(resolved), *egress_environment(settings).volumes],
             **_passed_on(resolved),
         },
     }

@@ -12,6 +12,7 @@ from gastown_operator.api.polecat import POLECAT, Polecat, PolecatPhase
 from gastown_operator.api.rig import RIG, Rig
 from gastown_operator.controllers.credential.problem import RIGS_BY_CREDENTIAL, Credentials
 from gastown_operator.controllers.metrics import time_to_working
+from gastown_operator.controllers.network.fence import Fence
 from gastown_operator.controllers.polecat.admission import (
     POLECATS_BY_BEAD,
     POLECATS_BY_RIG,
@@ -140,6 +141,7 @@ class PolecatReconciler:
     settings: OperatorSettings
     clock: Clock
     credentials: Credentials
+    fence: Fence
     wakeups: Wakeups
     wake: Callable[[ObjectKey], None]
     time_to_working: Histogram
@@ -149,7 +151,7 @@ class PolecatReconciler:
         polecat = self.polecats.get(key)
         if polecat is None:
             return Result()
-        observed = observe(polecat, self.rigs, self.admission, self.credentials)
+        observed = observe(polecat, self.rigs, self.admission, self.credentials, self.fence)
         execution = await self._execute(polecat, plan(observed, self.settings, self.clock.now()))
         if execution.refusal is not None:
             refused = evolve(observed, refusal=execution.refusal)
@@ -197,7 +199,7 @@ def _claim_on_bead(polecat: Polecat) -> tuple[bool, bool]:
 
 
 def register(
-    manager: Manager, settings: OperatorSettings, clock: Clock, credentials: Credentials
+    manager: Manager, settings: OperatorSettings, clock: Clock, credentials: Credentials, fence: Fence
 ) -> Admission:
     """Add the polecat controller to a manager; its admission is what metrics read."""
     polecats = manager.store(POLECAT, POLECAT_INDEXES)
@@ -212,6 +214,11 @@ def register(
                 if is_candidate(polecat):
                     yield polecat.metadata.key
 
+    def of_fence(rig: str, namespace: str) -> Iterable[ObjectKey]:
+        for polecat in polecats.by_index(POLECATS_BY_RIG, rig):
+            if polecat.metadata.namespace == namespace and is_candidate(polecat):
+                yield polecat.metadata.key
+
     watches: list[Watch[Any]] = [
         for_object(POLECAT),
         owned_by(POD, POLECAT),
@@ -221,6 +228,7 @@ def register(
         mapped(POLECAT, wakeups.of_dependency),
         mapped(RIG, wakeups.of_counted),
         *credentials.watches(of_credential),
+        *fence.watches(of_fence),
     ]
 
     def wake(key: ObjectKey) -> None:
@@ -229,7 +237,7 @@ def register(
     executor = manager.executor(NAME)
     latency = time_to_working(manager.registry)
     reconciler = PolecatReconciler(
-        polecats, rigs, admission, executor, settings, clock, credentials, wakeups, wake, latency
+        polecats, rigs, admission, executor, settings, clock, credentials, fence, wakeups, wake, latency
     )
     manager.add(Controller(NAME, reconciler, watches, concurrency=CONCURRENCY))
     return admission

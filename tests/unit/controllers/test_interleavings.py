@@ -22,6 +22,7 @@ from gastown_operator.api.core import POD, Pod
 from gastown_operator.api.polecat import POLECAT, Polecat
 from gastown_operator.api.rig import RIG
 from gastown_operator.controllers.credential.problem import Credentials
+from gastown_operator.controllers.network.fence import Fence
 from gastown_operator.controllers.polecat.admission import Admission
 from gastown_operator.controllers.polecat.observe import POD_INDEXES, POLECAT_INDEXES, Observed, observe
 from gastown_operator.controllers.polecat.plan import plan
@@ -163,7 +164,7 @@ class Operator:
         polecat = self.polecats.get(key)
         if polecat is None:
             return
-        observed = observe(polecat, self.rigs, self.admission, Credentials())
+        observed = observe(polecat, self.rigs, self.admission, Credentials(), Fence())
         decided = plan(observed, SETTINGS, self.clock.now())
         for action in decided.actions:
             if isinstance(action, Create):

@@ -303,13 +303,22 @@ def test_finalizers_of_the_older_operator_are_removed_and_no_others() -> None:
 
 def test_an_expired_credential_of_the_rig_holds_those_that_would_use_it() -> None:
     problem = CredentialProblem("claude-credentials", "CredentialExpired", "log in again", holds=True)
+    held = {problem.secret: problem}
     lent = polecat(agent="claude-code", agentConfig={"command": []})
     own = polecat(agentConfig={"command": ["true"]})
 
-    told = after(lent, decide(observed(lent, credential=problem)))
+    told = after(lent, decide(observed(lent, credentials=held)))
 
     assert (told.status.phase, ready(told).reason) == (PolecatPhase.IDLE, "CredentialExpired")
-    assert [type(action) for action in decide(observed(own, credential=problem)).actions] == [Create]
+    assert [type(action) for action in decide(observed(own, credentials=held)).actions] == [Create]
+
+
+def test_no_pod_starts_before_the_policy_that_fences_it_in() -> None:
+    subject = polecat()
+
+    told = after(subject, decide(observed(subject, fenced=False)))
+
+    assert (told.status.phase, ready(told).reason) == (PolecatPhase.IDLE, "NetworkPolicyPending")
 
 
 def test_dependencies_in_a_circle_are_refused_with_the_way_around() -> None:
