@@ -1,7 +1,8 @@
 """Host keys of the large forges, so that a Rig on one of them needs no ConfigMap of known hosts.
 
-Taken on 2026-11-24 from what the forges publish, and compared with the fingerprints that they publish beside them
-(`tests/unit/workload/forge_fingerprints.json`, checked by `ssh-keygen -lf`). A forge that changes its keys is added to through the
+Gathered on 2026-11-24 and compared with fingerprints from another source (`tests/unit/workload/forge_fingerprints.json`, checked by
+`ssh-keygen -l`): GitHub's, Bitbucket's and Azure DevOps' were read in copies of their own pages, the others in several projects that
+name the forge's page as their source. A forge that changes its keys is added to through the
 Rig's ConfigMap, which can also name a key that must not be trusted any more: a line `@revoked HOST KEY` (sshd(8)).
 """
 
