@@ -16,6 +16,7 @@ from gastown_operator.workload.message import Outcome, TerminationMessage, decod
 _OOM_KILLED: Final = "OOMKilled"
 #: Reason of a polecat that is stuck because the provider refuses the credential that its rig lends.
 RIG_CREDENTIAL_REJECTED: Final = "RigCredentialRejected"
+_SETUP_FAILED: Final = "SetupFailed"
 _EXIT_CODE: Final = "AgentExitCode"
 _COMMAND_NOT_FOUND: Final = 127  # POSIX shells
 _COMMAND_NOT_EXECUTABLE: Final = 126
@@ -168,7 +169,15 @@ def _agent_failed(
     if word is None and record is not None and record.outcome in _MODEL_CLASSES:
         outcome, reason = _MODEL_CLASSES[record.outcome]
         return Conclusion(outcome, reason, f"the model's provider ended the work: {record.message}")
+    unconfigured = record is not None and record.outcome is ModelOutcome.CONFIG
+    if (
+        word is not None
+        and word.outcome is Outcome.CONFIG_ERROR
+        and (unconfigured or word.reason == _SETUP_FAILED)
+    ):
+        return Conclusion(OutcomeClass.CONFIG_ERROR, word.reason, f"{word.message}{kept}", word)
     if word is not None and word.outcome is Outcome.CONFIG_ERROR:
+        # The agent failed by itself, and its work could not be delivered besides.
         text = f"the agent ended with exit status {agent.exit_code}, and {word.message}"
         return Conclusion(OutcomeClass.AGENT_ERROR, word.reason, text, word)
     if word is not None and word.outcome is Outcome.AGENT_ERROR and word.reason != _EXIT_CODE:

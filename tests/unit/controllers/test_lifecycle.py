@@ -413,6 +413,22 @@ def test_where_the_keeper_left_no_word_the_gateways_record_says_why() -> None:
     assert ready(told).reason == "RateLimited"
 
 
+def test_a_setup_command_that_fails_is_for_a_person_to_mend() -> None:
+    subject = polecat()
+    unready = pod(
+        owner=subject,
+        phase="Failed",
+        clone=terminated(),
+        keeper=terminated(message=word(Outcome.CONFIG_ERROR, reason="SetupFailed", pushed=False)),
+        agent=terminated(121),
+    )
+
+    told = after(subject, decide(observed(subject, unready)))
+
+    assert ready(told).reason == "SetupFailed"
+    assert [attempt.outcome for attempt in told.status.attempts] == [OutcomeClass.CONFIG_ERROR]
+
+
 def test_a_polecat_of_a_rig_with_a_budget_is_accounted_for_before_it_goes() -> None:
     daily = rig(budget={"maxTokens": 100_000})
     spending = {"finalizers": [labels.SPENDING_FINALIZER]}
