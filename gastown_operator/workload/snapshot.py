@@ -92,7 +92,9 @@ class Snapshots:
         entries, unreadable = self._entries(tree, tracked, self._candidates(tree, tracked, head))
         # Of what is in no tree any more, the objects may be removed.
         self.known = {path: it for path, it in self.known.items() if entries.get(path) == it.entry}
-        left_out = tuple(os.fsdecode(path) for path in sorted(unreadable | self._unlisted)[:20])
+        named = tuple(unreadable)
+        unreadable |= {it for it in self._unlisted if not any(path.startswith(it) for path in named)}
+        left_out = tuple(os.fsdecode(path) for path in sorted(unreadable)[:20])
         return Snapshot(self._write(entries), left_out, self._no_room)
 
     def store_files(self, tree: TreeFiles, files: set[bytes]) -> str:
