@@ -284,9 +284,11 @@ class Admission:
         )
 
     def _holds_bead(self, other: Polecat, *, against: Polecat) -> bool:
-        """An older one that wants the bead comes first; whoever has a pod keeps it until the pod has ended."""
+        """An older one that could work on the bead comes first; whoever has a pod keeps it until the pod has ended."""
         older = age(other) < age(against)
-        return (older and wants_bead(other)) or other.status.pod_active or self._holds_slot(other)
+        # One that waits for others may wait for this very one.
+        first = older and wants_bead(other) and not missing(self.polecats, other)
+        return first or other.status.pod_active or self._holds_slot(other)
 
     def _holds_slot(self, polecat: Polecat) -> bool:
         """Whether its pod is there already or is being created, though its status does not say so yet."""

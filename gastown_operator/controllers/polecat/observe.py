@@ -18,7 +18,6 @@ from gastown_operator.controllers.polecat.admission import (
     Admission,
     Verdict,
     active_pods_by_rig,
-    is_candidate,
     pods_by_owner,
     polecats_by_bead,
     polecats_by_rig,
@@ -101,7 +100,8 @@ def observe(
     owned = admission.pods.by_index(PODS_BY_OWNER, metadata.uid)
     pod = next((pod for pod in owned if pod.metadata.name == name), None)
     named = admission.pods.get(ObjectKey(metadata.namespace, name)) if pod is None else None
-    wants = pod is None and rig is not None and is_candidate(polecat)
+    # Whoever was refused is no candidate, but may start once the reason is gone.
+    wants = pod is None and rig is not None
     verdict = admission.verdict(polecat, rig) if wants and rig is not None else Verdict()
     starts = wants and verdict.wait is None
     return Observed(

@@ -102,8 +102,10 @@ class Wakeups:
         old, new = event.old, event.new
         if old is None or new is None or _as_dependency(old) != _as_dependency(new):
             for polecat in dependents(self.admission.polecats, event.object):
-                if polecat.status.finished_at is None and not polecat.status.pod_active:
+                if _needs_others(polecat):
                     yield polecat.metadata.key
+                    if polecat.spec.bead_id:
+                        yield from self._of_bead(bead_index(polecat))
 
     def of_counted(self, event: Event[Rig]) -> Iterable[ObjectKey]:
         """A rig has counted what polecats that are being deleted had cost: they may go."""

@@ -51,6 +51,7 @@ class Server:
     uids: int = 0
     created_pods: list[str] = attrs.field(factory=list)
     quota_is_full: bool = False
+    done: set[str] = attrs.field(factory=set)
 
     def put(self, kind: str, body: JSON) -> int:
         """Create or change an object; its new version."""
@@ -62,6 +63,8 @@ class Server:
         body = {**body, "metadata": {**metadata, "resourceVersion": str(self.version)}}
         body = orjson.loads(orjson.dumps(body))  # what is stored is JSON, whatever was given
         self.objects[kind][ObjectKey(metadata["namespace"], metadata["name"])] = body
+        if body.get("status", {}).get("phase") == "Done":
+            self.done.add(metadata["name"])
         self.undelivered[kind].append(("PUT", body))
         return self.version
 
@@ -117,6 +120,7 @@ class Operator:
         watches: list[tuple[Store[Any], Watch[Any]]] = [
             (self.polecats, for_object(POLECAT)),
             (self.polecats, mapped(POLECAT, wakeups.of_polecat)),
+            (self.polecats, mapped(POLECAT, wakeups.of_dependency)),
             (self.pods, owned_by(POD, POLECAT)),
             (self.pods, mapped(POD, wakeups.of_pod)),
         ]
@@ -217,6 +221,8 @@ class Operator:
             body = {**action.body, "status": {"phase": "Pending"}}
             metadata = {**body["metadata"], "creationTimestamp": format_time(self.clock.now())}
             self.server.created_pods.append(action.key.name)
+            missing = set(polecat.spec.depends_on) - self.server.done
+            assert not missing, f"{key} starts before {missing}, which it depends on"
             version = self.server.put("Pod", {**body, "metadata": metadata})
             self.behind[key]["Pod"] = version
             self.admission.created(polecat, version)
@@ -309,7 +315,8 @@ class World:
         key = ObjectKey(WORKERS, name)
         if key in self.server.objects["Polecat"]:
             return
-        self.note("create", name, bead)
+        needed = self.random.choice([[], [], [], [self.random.choice(NAMES)], self.random.sample(NAMES, 2)])
+        self.note("create", name, bead, needed)
         self.clock.move(1)
         created = format_time(self.clock.now())
         metadata = {"name": name, "namespace": WORKERS, "generation": 1, "creationTimestamp": created}
@@ -320,6 +327,8 @@ class World:
             "agent": "custom",
             "agentConfig": {"command": ["true"]},
             "priority": self.random.choice([-1, 0, 1]),
+            "dependsOn": needed,
+            "retry": self.random.choice([{}, {"classes": ["AgentError"], "maxAttempts": 2}]),
         }
         self.server.put("Polecat", {"metadata": metadata, "spec": spec, "status": {}})
 
@@ -334,7 +343,8 @@ class World:
         if key is None:
             return
         body = self.server.objects["Polecat"][key]
-        wanted = "Terminated" if body["spec"]["desiredState"] == "Working" else "Working"
+        states = {"Working", "Terminated", "Idle"} - {body["spec"]["desiredState"]}
+        wanted = self.random.choice(["Working", *sorted(states)] if "Working" in states else sorted(states))
         self.note("want", key, wanted)
         generation = body["metadata"]["generation"] + 1
         changes = {"metadata": {"generation": generation}, "spec": {"desiredState": wanted}}
@@ -420,7 +430,8 @@ class World:
             self.check()
         for key, body in self.server.objects["Polecat"].items():
             phase = body["status"].get("phase", "Idle")
-            assert phase in ("Done", "Stuck", "Terminated"), f"{key} never ends: {body['status']}"
+            ended = phase in ("Done", "Stuck", "Terminated")
+            assert ended or self.rests(body), f"{key} never ends: {body['status']}"
         version = self.server.version
         self.clock.move(3600)
         for key in sorted(self.server.objects["Polecat"]):
@@ -428,6 +439,15 @@ class World:
             self.operator.take(key)
             self.operator.land(key)
         assert self.server.version == version, "something is written though nothing changed"
+
+    def rests(self, body: JSON) -> bool:
+        """Whether nothing that goes on by itself would let it work: nobody wants it to, or what it depends on is not there."""
+        if body["spec"]["desiredState"] == "Idle":
+            return True
+        there = {
+            key.name: other["status"].get("phase") for key, other in self.server.objects["Polecat"].items()
+        }
+        return any(there.get(name) != "Done" for name in body["spec"]["dependsOn"])
 
     def _step(self) -> bool:
         """One round of everything that goes on by itself; whether anything did."""
