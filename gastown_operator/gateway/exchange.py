@@ -78,7 +78,9 @@ class Exchange:
 
     def interrupt(self, why: Interrupt) -> None:
         """Break off, unless only the accounts are missing: those are worth a moment."""
-        if self._settled:
+        if (
+            self._settled or self._task is asyncio.current_task()
+        ):  # it sees for itself that the budget is used up
             return
         finished = self._reader is not None and self._reader.answer.finished
         if why is Interrupt.AGENT_LEFT and finished:
