@@ -43,6 +43,12 @@ SUITES: Final = (
         images=("operator", "workload"),
     ),
     Suite(
+        "outcomes",
+        "every agent to every end, as docs/outcomes.md says: the real programs, scripted models",
+        nodes="real",
+        images=("operator", "workload", "agent"),
+    ),
+    Suite(
         "demo", "hack/demo, with the real Claude Code", nodes="real", images=("operator", "workload", "agent")
     ),
 )
