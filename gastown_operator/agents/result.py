@@ -103,6 +103,8 @@ _AIDER_FAILURES: Final = (
     (re.compile(r"Only \d{1,3} reflections allowed"), "EditFormat"),
     (re.compile(r"(Unable to list files in git repo|Unable to write file)"), "AgentFailed"),
 )
+#: Fills the line that a broken answer has left.
+_AIDER_FILL: Final = " " * 8
 _AIDER_RECOVERIES: Final = re.compile(r"(Retrying in [\d.]+ seconds|Applied edit to )")
 
 
@@ -120,9 +122,10 @@ def _of_aider(lines: list[str]) -> AgentResult:
 
 
 def _aider_failure(line: str) -> AgentResult | None:
+    words = line.rpartition(_AIDER_FILL)[2]
     for pattern, reason in _AIDER_FAILURES:
-        if pattern.match(line):
-            return AgentResult(finished=False, failed=True, reason=reason, message=_text(line))
+        if pattern.match(words):
+            return AgentResult(finished=False, failed=True, reason=reason, message=_text(words))
     return None
 
 

@@ -117,6 +117,13 @@ REFUSED = {"type": "error", "error": {"name": "APIError", "data": {"message": "n
             ),
         ),
         ("aider", b"it says litellm.AuthenticationError somewhere\nTokens: 1\nTokens: 2 sent\n", DONE),
+        (
+            "aider",
+            b"Retrying in 2.0 seconds...\nI'll begin with" + b" " * 40 + b"litellm.BadRequestError: ended\n",
+            AgentResult(
+                finished=False, failed=True, reason="ModelError", message="litellm.BadRequestError: ended"
+            ),
+        ),
         ("custom", lines(RESULT), NOTHING),
         ("another", lines(RESULT), NOTHING),
     ],
