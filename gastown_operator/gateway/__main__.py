@@ -1,6 +1,7 @@
 """The program of the container `gateway`: `python3 -m gastown_operator.gateway`."""
 
 import asyncio
+import gc
 import os
 import signal
 import stat
@@ -93,6 +94,7 @@ async def run(
         server = Server(parts)
         serving = await server.listen("127.0.0.1", ports[0], "", ports[1])
         await parts.publish()
+        gc.freeze()  # what is loaded by now stays: looking through it again and again would hold up answers
         parts.journal("serving", upstream=parts.upstream.base, ports=serving)
         while not ended.is_set():
             with suppress(TimeoutError):
