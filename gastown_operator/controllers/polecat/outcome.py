@@ -100,6 +100,8 @@ def _judge(pod: Pod, record: GatewayRecord | None) -> Conclusion:
     if agent.exit_code == 0:
         # Whatever the pod's phase: a keeper that is an ordinary container and was killed makes it Failed.
         return _agent_succeeded(word)
+    if keeper is not None and keeper.exit_code != 0 and word is None:
+        return _killed(pod, agent, keeper, record)
     return _agent_failed(pod, agent, word, record)
 
 
@@ -187,6 +189,15 @@ def _agent_failed(
         f"its log: kubectl -n {pod.metadata.namespace} logs {pod.metadata.name} -c {AGENT}"
     )
     return Conclusion(OutcomeClass.AGENT_ERROR, _EXIT_CODE, text, word)
+
+
+def _killed(pod: Pod, agent: Terminated, keeper: Terminated, record: GatewayRecord | None) -> Conclusion:
+    """The keeper, whose own exit status is always 0, was killed: then the agent's may be the killer's as well (a machine that failed)."""
+    judged = _agent_failed(pod, agent, None, record)
+    if (judged.outcome, judged.reason) != (OutcomeClass.AGENT_ERROR, _EXIT_CODE):
+        return judged
+    text = f"the pod was killed (the agent's exit status is {agent.exit_code}, the keeper's {keeper.exit_code}); the git server is asked"
+    return Conclusion(OutcomeClass.INFRASTRUCTURE, _disruption(pod), text)
 
 
 def _agent_unknown(pod: Pod, word: TerminationMessage | None) -> Conclusion:

@@ -133,6 +133,16 @@ CASES: dict[str, tuple[Pod, OutcomeClass, str]] = {
         OutcomeClass.INFRASTRUCTURE,
         "PodInterrupted",
     ),
+    "killed at once with its keeper, as by a power failure": (
+        pod(**FAILED, agent=terminated(255), keeper=terminated(255)),
+        OutcomeClass.INFRASTRUCTURE,
+        "PodInterrupted",
+    ),
+    "out of memory together with its keeper": (
+        pod(**FAILED, agent=terminated(137, reason="OOMKilled"), keeper=terminated(137)),
+        OutcomeClass.RESOURCE_EXCEEDED,
+        "OOMKilled",
+    ),
     "the node is gone": (
         pod(phase="Failed", reason="NodeLost"),
         OutcomeClass.INFRASTRUCTURE,
