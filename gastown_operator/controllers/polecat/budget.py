@@ -25,6 +25,9 @@ _CENTS: Final = Decimal("0.000001")
 #: Below these a share is not worth a start: an agent's first request alone costs about as much.
 _LEAST_TOKENS: Final = 1000
 _LEAST_COST: Final = Decimal("0.001")
+#: The most that the API stores; a sum beyond it would be refused with everything else that the status says.
+_MOST_TOKENS: Final = 2**63 - 1
+_MOST_COST: Final = Decimal("9999999.999999")
 
 
 @frozen
@@ -84,12 +87,7 @@ def grant(polecat: Polecat, rig: Rig, spent_today: Spending, slots: int) -> Gran
         text = f"its budget is used up ({_words(spending(polecat.status.usage))} spent); raise spec.budget to go on"
         return Grant(reason="BudgetExceeded", message=text)
     day = _rest(rig.spec.budget, spent_today)
-    share = Budget(
-        max_tokens=day.max_tokens // slots if day.max_tokens is not None else None,
-        max_cost_usd=(day.max_cost_usd / slots).quantize(_CENTS, ROUND_DOWN)
-        if day.max_cost_usd is not None
-        else None,
-    )
+    share = _share(day, slots)
     if _is_too_little(share):
         text = (
             f'Rig "{rig.metadata.name}" has {_words(spent_today)} of its budget of the day (UTC) spent or reserved; '
@@ -143,8 +141,8 @@ def reservation(pod: Pod) -> Budget | None:
     if tokens is None and cost is None:
         return None
     return Budget(
-        max_tokens=int(_number(tokens)) if tokens is not None else None,
-        max_cost_usd=_number(cost) if cost is not None else None,
+        max_tokens=int(min(_number(tokens), _MOST_TOKENS)) if tokens is not None else None,
+        max_cost_usd=_dollars(cost) if cost is not None else None,
     )
 
 
@@ -169,9 +167,9 @@ def charge(record: GatewayRecord | None, reserved: Budget | None) -> Usage | Non
     """What an attempt has cost: what its gateway measured, else all that it was allowed to; None where neither is known."""
     if record is not None:
         return Usage(
-            input_tokens=record.input_tokens,
-            output_tokens=record.output_tokens,
-            cost_usd=_number(record.cost_usd or "").quantize(_CENTS),
+            input_tokens=_tokens(record.input_tokens),
+            output_tokens=_tokens(record.output_tokens),
+            cost_usd=_dollars(record.cost_usd or ""),
         )
     if reserved is None:
         return None
@@ -184,9 +182,9 @@ def added(former: Usage | None, more: Usage | None) -> Usage | None:
         return former or more
     return evolve(
         former,
-        input_tokens=former.input_tokens + more.input_tokens,
-        output_tokens=former.output_tokens + more.output_tokens,
-        cost_usd=former.cost_usd + more.cost_usd,
+        input_tokens=_tokens(former.input_tokens + more.input_tokens),
+        output_tokens=_tokens(former.output_tokens + more.output_tokens),
+        cost_usd=min(former.cost_usd + more.cost_usd, _MOST_COST),
     )
 
 
@@ -212,6 +210,17 @@ def _rest(budget: Budget, used: Spending) -> Budget:
     )
 
 
+def _share(day: Budget, slots: int) -> Budget:
+    """An equal share of what is left, but never so little that nobody could start though enough for one is left."""
+    tokens, cost = day.max_tokens, day.max_cost_usd
+    return Budget(
+        max_tokens=max(tokens // slots, min(tokens, _LEAST_TOKENS)) if tokens is not None else None,
+        max_cost_usd=max((cost / slots).quantize(_CENTS, ROUND_DOWN), min(cost, _LEAST_COST))
+        if cost is not None
+        else None,
+    )
+
+
 def _is_too_little(share: Budget) -> bool:
     tokens, cost = share.max_tokens, share.max_cost_usd
     return (tokens is not None and tokens < _LEAST_TOKENS) or (cost is not None and cost < _LEAST_COST)
@@ -223,6 +232,14 @@ def _least(*limits: T | None) -> T | None:
 
 def _words(spent: Spending) -> str:
     return f"{spent.tokens} tokens, {spent.cost:f} US dollars"
+
+
+def _tokens(count: int) -> int:
+    return max(0, min(count, _MOST_TOKENS))
+
+
+def _dollars(text: str) -> Decimal:
+    return min(_number(text), _MOST_COST).quantize(_CENTS)
 
 
 def _number(text: str) -> Decimal:

@@ -1,15 +1,20 @@
 """What an attempt may cost, and what it is charged: never more is promised than there is."""
 
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gastown_operator.api import labels
+from gastown_operator.api.codec import to_json
 from gastown_operator.api.common import Budget, Usage
+from gastown_operator.api.polecat import PolecatStatus
 from gastown_operator.controllers.polecat.budget import (
     Spending,
+    added,
     charge,
     grant,
     reservation,
@@ -139,3 +144,42 @@ def test_those_that_start_together_are_never_promised_more_than_there_is(
         promised += given_.budget.max_tokens or 0
 
     assert promised <= max(0, limit - spent)
+
+
+@pytest.mark.parametrize(
+    "cost", ["1e30", "-3", "NaN", "sNaN", "Infinity", "1e-40", "much", "99999999", "1e999999999"]
+)
+@pytest.mark.parametrize("tokens", [-5, 10**30])
+def test_a_record_with_odd_numbers_is_charged_as_something_that_the_api_stores(
+    cost: str, tokens: int
+) -> None:
+    record = GatewayRecord(ModelOutcome.OK, input_tokens=tokens, output_tokens=tokens, cost_usd=cost)
+
+    usage = charge(record, None)
+    twice = added(usage, usage)
+
+    for each in (usage, twice):
+        assert each is not None
+        stored = to_json(PolecatStatus(usage=each))["usage"]
+        assert 0 <= stored["inputTokens"] < 2**63
+        assert re.fullmatch(r"[0-9]{1,7}(\.[0-9]{1,6})?", stored["costUSD"])
+
+
+@pytest.mark.parametrize("noted", ["1e30", "1e999999999", "-1", "NaN", "100000000"])
+def test_a_reservation_that_was_tampered_with_can_still_be_stored(noted: str) -> None:
+    notes = {labels.RESERVED_TOKENS: noted, labels.RESERVED_COST: noted}
+
+    held = reservation(pod(metadata={"annotations": notes}))
+
+    stored = to_json(PolecatStatus(reserved=held))["reserved"]
+    assert 0 <= stored["maxTokens"] < 2**63
+    assert re.fullmatch(r"[0-9]{1,7}(\.[0-9]{1,6})?", stored["maxCostUSD"])
+
+
+def test_enough_for_one_start_is_not_shared_until_it_is_enough_for_none() -> None:
+    daily = rig(budget={"maxTokens": 5000, "maxCostUSD": "0.004"})
+
+    granted = grant(polecat(), daily, Spending(), 8)
+
+    assert granted.budget == Budget(max_tokens=1000, max_cost_usd=Decimal("0.001"))
+    assert grant(polecat(), daily, Spending(tokens=4500), 8).reason == "RigBudgetUsedUp"
