@@ -127,7 +127,13 @@ async def test_a_token_is_refreshed_ten_minutes_before_its_end_and_written_befor
     assert second.refresh_token != first.refresh_token
     assert json.dumps(second.document).count("subscriptionType") == 1
     paths = [request.path for request in site.server.requests if request.verb == "PATCH"]
-    assert paths == [SOURCE, COPY, SOURCE, SOURCE, COPY]  # state and copy; note, new tokens, and then the copy
+    assert paths == [
+        SOURCE,
+        COPY,
+        SOURCE,
+        SOURCE,
+        COPY,
+    ]  # state and copy; note, new tokens, and then the copy
     copy = site.server.objects[COPY]
     assert set(copy["data"]) == {"access-token", "expires-at"}
 
