@@ -117,7 +117,7 @@ def _with_attempt(polecat: Polecat, pod: Pod | None, conclusion: Conclusion, now
     agent = pod.container(AGENT) if pod is not None else None
     ended = agent.terminated if agent is not None else None
     reserved = (reservation(pod) if pod is not None else None) or status.reserved
-    usage = charge(conclusion.gateway, reserved)
+    usage = charge(conclusion.gateway, reserved if conclusion.ran else None)
     attempt = Attempt(
         pod_uid=pod.metadata.uid if pod is not None else "",
         number=status.attempt or 1,
@@ -131,6 +131,7 @@ def _with_attempt(polecat: Polecat, pod: Pod | None, conclusion: Conclusion, now
         status,
         round=status.round or 1,
         attempt=status.attempt or 1,
+        first_attempt=status.first_attempt or status.attempt or 1,
         attempts=(*status.attempts, attempt)[-MAX_ATTEMPTS_KEPT:],
         pod_name=pod.metadata.name if pod is not None else status.pod_name,
         pod_active=False,

@@ -50,8 +50,14 @@ def with_pod(polecat: Polecat, pod: Pod) -> PolecatStatus:
         attempt=polecat.status.attempt or 1,
         first_attempt=polecat.status.first_attempt or polecat.status.attempt or 1,
         handled_retry=noted.get(labels.RETRY, polecat.status.handled_retry),
-        reserved=reservation(pod),
+        reserved=None if _has_no_node(pod) else reservation(pod),
     )
+
+
+def _has_no_node(pod: Pod) -> bool:
+    """Whether the scheduler said that it has none yet. One that goes in that state did not run, and cost nothing."""
+    scheduled = pod.condition("PodScheduled")
+    return not pod.node_name and scheduled is not None and scheduled.status == "False"
 
 
 def is_inactive(pod: Pod, now: datetime) -> bool:
@@ -114,7 +120,7 @@ def of_vanished_pod(polecat: Polecat) -> Conclusion:
     if not _told_that_it_cannot_start(polecat):
         return outcome.lost()
     told = recorded(polecat)
-    return Conclusion(OutcomeClass.CONFIG_ERROR, told.reason, told.message)
+    return Conclusion(OutcomeClass.CONFIG_ERROR, told.reason, told.message, ran=False)
 
 
 def _told_that_it_cannot_start(polecat: Polecat) -> bool:

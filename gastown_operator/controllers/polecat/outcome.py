@@ -66,6 +66,7 @@ class Conclusion:
         message: what happened and what to do, for a person.
         proof: the keeper's message where it shows the pushed commit, or what of the work is where.
         gateway: what the gateway measured; None where there was none, or it left no word.
+        ran: whether the agent may have run, and so may have cost something.
     """
 
     outcome: OutcomeClass
@@ -73,6 +74,7 @@ class Conclusion:
     message: str
     proof: TerminationMessage | None = None
     gateway: GatewayRecord | None = None
+    ran: bool = True
 
 
 def judge(pod: Pod) -> Conclusion:
@@ -89,7 +91,7 @@ def judge(pod: Pod) -> Conclusion:
 def _judge(pod: Pod, record: GatewayRecord | None) -> Conclusion:
     clone = _terminated(pod.container(CLONE))
     if clone is not None and clone.exit_code != 0:
-        return _clone_failed(clone)
+        return evolve(_clone_failed(clone), ran=False)
     agent = _terminated(pod.container(AGENT))
     keeper = _terminated(pod.container(KEEPER))
     word = decode(keeper.message) if keeper is not None else None

@@ -31,6 +31,7 @@ from tests.unit.controllers.objects import (
     running,
     succeeded,
     terminated,
+    waiting,
     word,
 )
 
@@ -453,3 +454,43 @@ def test_a_polecat_of_a_rig_with_a_budget_is_accounted_for_before_it_goes() -> N
 
 def _counted(subject: Polecat) -> DaySpending:
     return DaySpending(day="2026-11-24", counted=(subject.metadata.uid,))
+
+
+RESERVED: Mapping[str, Any] = {"annotations": {labels.RESERVED_TOKENS: "2000"}}
+
+
+def test_an_attempt_whose_agent_never_ran_costs_nothing() -> None:
+    subject = polecat(budget={"maxTokens": 2000})
+    refused = word(Outcome.CONFIG_ERROR, reason="AuthenticationFailed", pushed=False)
+    unfetched = pod(
+        owner=subject, phase="Failed", clone=terminated(1, message=refused), metadata=dict(RESERVED)
+    )
+    unpulled = pod(
+        owner=subject,
+        phase="Pending",
+        clone=terminated(),
+        agent=waiting("ImagePullBackOff"),
+        metadata=dict(RESERVED),
+    )
+    unscheduled = pod(
+        owner=subject,
+        phase="Pending",
+        metadata=dict(RESERVED),
+        conditions=[{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}],
+    )
+
+    for start in (unpulled, unscheduled):
+        gone = after(subject, decide(observed(subject, start)))
+        assert after(gone, decide(observed(gone, None))).status.usage is None
+    assert after(subject, decide(observed(subject, unfetched))).status.usage is None
+
+
+def test_an_attempt_whose_pod_is_gone_without_a_word_costs_all_that_it_was_allowed_to() -> None:
+    subject = polecat(budget={"maxTokens": 2000})
+    works = pod(owner=subject, clone=terminated(), agent=running(), metadata=dict(RESERVED))
+
+    told = after(subject, decide(observed(subject, works)))
+    lost = after(told, decide(observed(told, None)))
+
+    assert lost.status.usage is not None
+    assert lost.status.usage.input_tokens == 2000
