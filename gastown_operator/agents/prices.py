@@ -151,14 +151,16 @@ _ANTHROPIC: Final[Mapping[str, Price]] = {
     "claude-3-5-haiku": _anthropic("0.8", "4", "0.08"),
 }
 
-#: https://developers.openai.com/api/docs/pricing, as of 2026-11-05.
+#: Standard prices of https://developers.openai.com/api/docs/pricing as others have written them down, 2026-11-05 the latest. The price of
+#: long prompts and of writing to the cache is said on the models' own pages (…/api/docs/models/gpt-5.4, gpt-5.5, gpt-5.6-terra,
+#: gpt-6-astra), which were read in copies. A model is here only where several copies agree.
 _OPENAI: Final[Mapping[str, Price]] = {
-    "gpt-6-astra": _long(_openai("10", "1", "50")),
+    "gpt-6-astra": _long(_openai("10", "1", "50", "1.25")),
     "gpt-6.1-sol": _long(_openai("2", "0.1", "10", "1.25")),
     "gpt-6-sol": _long(_openai("2", "0.2", "10", "1.25")),
     "gpt-6-luna": _long(_openai("0.1", "0.01", "0.5", "1.25")),
-    "gpt-5.6-terra": _long(_openai("2", "0.2", "12")),
-    "gpt-5.6-luna": _long(_openai("0.2", "0.02", "1.2")),
+    "gpt-5.6-terra": _long(_openai("2", "0.2", "12", "1.25")),
+    "gpt-5.6-luna": _long(_openai("0.2", "0.02", "1.2", "1.25")),
     "gpt-5.5": _long(_openai("5", "0.5", "30")),
     "gpt-5.4": _long(_openai("2.5", "0.25", "15")),
     "gpt-5.4-mini": _openai("0.75", "0.075", "4.5"),

@@ -129,6 +129,12 @@ def test_a_long_prompt_costs_more() -> None:
     assert Usage(input=272_001, output=1_000).cost(price) == Decimal("1.382505")
 
 
+def test_writing_to_the_cache_costs_more_where_the_models_page_says_so() -> None:
+    price = price_of("gpt-6-astra")
+    assert price is not None
+    assert Usage(input=100_000, cache_write=100_000).cost(price) == Decimal("1.25")
+
+
 # Prices
 
 
