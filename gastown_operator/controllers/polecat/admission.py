@@ -202,13 +202,14 @@ class Admission:
             return Grant()
         name = rig.metadata.name
         free = rig.spec.settings.max_polecats - self.active(name, besides=polecat)
-        return grant(polecat, rig, self._spent_today(rig), max(1, free))
+        return grant(polecat, rig, self._spent_today(rig, besides=polecat), max(1, free))
 
-    def _spent_today(self, rig: Rig) -> Spending:
+    def _spent_today(self, rig: Rig, *, besides: Polecat) -> Spending:
         if rig.spec.budget == Budget():
             return NOTHING
         name = rig.metadata.name
-        unseen = (self._assumed[uid].reserved for uid in self._unseen(name))
+        others = self._unseen(name) - {besides.metadata.uid}
+        unseen = (self._assumed[uid].reserved for uid in others)
         of_rig = (
             (polecat, self.pods.by_index(PODS_BY_OWNER, polecat.metadata.uid))
             for polecat in self.polecats.by_index(POLECATS_BY_RIG, name)

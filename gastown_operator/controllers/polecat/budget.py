@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 from attrs import evolve, field, frozen
 
-from gastown_operator.api import labels
+from gastown_operator.api import labels, names
 from gastown_operator.api.common import Budget, Usage
 from gastown_operator.api.core import Pod
 from gastown_operator.api.polecat import Polecat
@@ -107,7 +107,7 @@ def spent_today(rig: Rig, polecats: Iterable[tuple[Polecat, Iterable[Pod]]], tod
 
     Args:
         rig: its status holds what polecats that are gone had cost.
-        polecats: the rig's, each with its pods: one that is in no attempt that ended still costs its reservation.
+        polecats: the rig's, each with its pods: that of an attempt that has not ended still costs its reservation.
         today: the day (UTC).
     """
     total = NOTHING
@@ -119,8 +119,11 @@ def spent_today(rig: Rig, polecats: Iterable[tuple[Polecat, Iterable[Pod]]], tod
         if polecat.metadata.uid not in counted:
             total += of_day(polecat, today)
         ended = {attempt.pod_uid for attempt in polecat.status.attempts}
+        metadata = polecat.metadata
+        current = names.pod_name(metadata.name, polecat.status.attempt or 1, metadata.uid)
         for pod in pods:
-            if pod.metadata.uid not in ended:
+            # Earlier ones have ended, though the status may not list them any more.
+            if pod.metadata.name == current and pod.metadata.uid not in ended:
                 total += reserved_by(reservation(pod))
     return total
 
@@ -141,7 +144,7 @@ def reservation(pod: Pod) -> Budget | None:
     if tokens is None and cost is None:
         return None
     return Budget(
-        max_tokens=int(min(_number(tokens), _MOST_TOKENS)) if tokens is not None else None,
+        max_tokens=int(min(_number(tokens), Decimal(_MOST_TOKENS))) if tokens is not None else None,
         max_cost_usd=_dollars(cost) if cost is not None else None,
     )
 

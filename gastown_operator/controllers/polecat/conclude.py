@@ -1,6 +1,7 @@
 """What follows from the end of an attempt: done, stuck, terminated, or another attempt."""
 
-from datetime import datetime
+from datetime import UTC, date, datetime
+from functools import reduce
 from typing import Final
 
 from attrs import evolve
@@ -132,7 +133,7 @@ def _with_attempt(polecat: Polecat, pod: Pod | None, conclusion: Conclusion, now
         round=status.round or 1,
         attempt=status.attempt or 1,
         first_attempt=status.first_attempt or status.attempt or 1,
-        attempts=(*status.attempts, attempt)[-MAX_ATTEMPTS_KEPT:],
+        attempts=_kept((*status.attempts, attempt)),
         pod_name=pod.metadata.name if pod is not None else status.pod_name,
         pod_active=False,
         reserved=None,
@@ -140,6 +141,18 @@ def _with_attempt(polecat: Polecat, pod: Pod | None, conclusion: Conclusion, now
         started_at=status.started_at or attempt.started_at,
     )
     return _with_proof(polecat, status, conclusion, now)
+
+
+def _kept(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
+    """The latest ones; what is not listed any more had its cost, which the rig's budget of the day still counts."""
+    kept, dropped = attempts[-MAX_ATTEMPTS_KEPT:], attempts[:-MAX_ATTEMPTS_KEPT]
+    first = kept[0]
+    same_day = (each.usage for each in dropped if _day(each) == _day(first))
+    return (evolve(first, usage=reduce(added, same_day, first.usage)), *kept[1:])
+
+
+def _day(attempt: Attempt) -> date | None:
+    return attempt.finished_at.astimezone(UTC).date() if attempt.finished_at is not None else None
 
 
 def _end(pod: Pod | None) -> datetime | None:

@@ -15,7 +15,7 @@ from gastown_operator.api.polecat import POLECAT, Polecat, PolecatPhase
 from gastown_operator.api.rig import DaySpending, Rig
 from gastown_operator.controllers.credential.problem import CredentialProblem
 from gastown_operator.controllers.polecat.admission import Verdict
-from gastown_operator.controllers.polecat.budget import Grant
+from gastown_operator.controllers.polecat.budget import Grant, of_day
 from gastown_operator.controllers.polecat.observe import Observed
 from gastown_operator.controllers.polecat.plan import plan
 from gastown_operator.gateway.message import GatewayRecord, ModelOutcome
@@ -494,3 +494,23 @@ def test_an_attempt_whose_pod_is_gone_without_a_word_costs_all_that_it_was_allow
 
     assert lost.status.usage is not None
     assert lost.status.usage.input_tokens == 2000
+
+
+def test_the_rigs_day_counts_more_attempts_than_the_status_lists() -> None:
+    told = polecat(retry={"classes": ["AgentError"], "maxAttempts": 20}, budget={"maxTokens": 10**6})
+    spent = GatewayRecord(ModelOutcome.OK, input_tokens=1000).encode().decode()
+    for number in range(1, 31):
+        ended = pod(
+            owner=told,
+            phase="Failed",
+            clone=terminated(),
+            keeper=terminated(message=word(Outcome.AGENT_ERROR, pushed=False)),
+            gateway=terminated(message=spent),
+            agent=terminated(1),
+        )
+        again = attrs.evolve(told, status=attrs.evolve(told.status, finished_at=None, attempt=number))
+        told = after(again, decide(observed(again, ended)))
+
+    assert [attempt.number for attempt in told.status.attempts] == list(range(11, 31))
+    assert of_day(told, NOW.date()).tokens == 30_000
+    assert of_day(told, NOW.date() + timedelta(days=1)).tokens == 0
