@@ -34,11 +34,8 @@ def dependents(polecats: Store[Polecat], polecat: Polecat) -> Sequence[Polecat]:
 
 
 def is_needed(polecats: Store[Polecat], polecat: Polecat) -> bool:
-    """Whether somebody that has not started yet still has to read from this one's status what it left."""
-    return any(
-        other.status.finished_at is None and not other.status.pod_active
-        for other in dependents(polecats, polecat)
-    )
+    """Whether somebody that has not ended still reads from this one's status what it left: each of its attempts does."""
+    return any(other.status.finished_at is None for other in dependents(polecats, polecat))
 
 
 def bases(polecats: Store[Polecat], polecat: Polecat) -> tuple[Base, ...]:
@@ -70,7 +67,7 @@ def cycle(polecats: Store[Polecat], polecat: Polecat) -> tuple[str, ...]:
         if way[-1] == polecat.metadata.name:
             return (polecat.metadata.name, *way)
         other = _dependency(polecats, polecat, way[-1])
-        if other is None or way[-1] in seen:
+        if other is None or way[-1] in seen or satisfied(other):
             continue
         seen.add(way[-1])
         ways += [(*way, name) for name in other.spec.depends_on]

@@ -6,8 +6,10 @@ from attrs import evolve
 
 from gastown_operator.api.common import ConditionStatus
 from gastown_operator.api.conditions import get_condition
+from gastown_operator.api.core import Pod
 from gastown_operator.api.labels import SPENDING_FINALIZER
 from gastown_operator.api.polecat import POLECAT, DesiredState, Polecat, PolecatPhase
+from gastown_operator.api.rig import Rig
 from gastown_operator.controllers.polecat.conclude import conclude
 from gastown_operator.controllers.polecat.decision import (
     Decision,
@@ -17,7 +19,7 @@ from gastown_operator.controllers.polecat.decision import (
     retry_asked,
     whole_seconds,
 )
-from gastown_operator.controllers.polecat.follow import deletion, of_ended_pod, of_vanished_pod
+from gastown_operator.controllers.polecat.follow import deletion, of_ended_pod, of_vanished_pod, with_pod
 from gastown_operator.controllers.polecat.observe import Observed
 from gastown_operator.controllers.polecat.status import MERGED, State
 from gastown_operator.runtime.helpers import remove_finalizer
@@ -43,7 +45,7 @@ def leave(observed: Observed, now: datetime) -> Decision:
     """It is being deleted, in a rig whose money is counted: its pod ends, what it cost is recorded and counted, then it goes."""
     polecat, pod = observed.polecat, observed.pod
     if pod is not None and not pod.phase.terminal:
-        return Decision(None, polecat.status, deletion(pod))
+        return _end_pod(polecat, pod)
     recorded_pods = {attempt.pod_uid for attempt in polecat.status.attempts}
     if pod is not None and pod.metadata.uid not in recorded_pods:
         return conclude(polecat, observed.rig, pod, of_ended_pod(polecat, pod), now)
@@ -56,11 +58,30 @@ def leave(observed: Observed, now: datetime) -> Decision:
             message="it is being deleted; what it has cost is being counted",
         )
         return Decision(state, evolve(polecat.status, finished_at=whole_seconds(now)))
-    spent = observed.rig.status.spent if observed.rig is not None else None
-    if observed.rig is None or (spent is not None and polecat.metadata.uid in spent.counted):
+    rig = observed.rig
+    spent = rig.status.spent if rig is not None else None
+    if no_longer_counts(rig) or (spent is not None and polecat.metadata.uid in spent.counted):
         done = remove_finalizer(POLECAT, polecat.metadata, SPENDING_FINALIZER)
         return Decision(None, polecat.status, (done,))
     return Decision(None, polecat.status)  # the rig's controller counts it, which wakes this one
+
+
+def no_longer_counts(rig: Rig | None) -> bool:
+    """Whether nobody counts any more: the rig is gone or going, and with it the budget."""
+    return rig is None or rig.metadata.deletion_timestamp is not None
+
+
+def _end_pod(polecat: Polecat, pod: Pod) -> Decision:
+    """Delete its pod, once the status says that there was one: if its end is not seen, what it could cost is charged."""
+    if polecat.status.pod_active:
+        return Decision(None, polecat.status, deletion(pod))
+    state = State(
+        phase=PolecatPhase.WORKING,
+        reason="PodEnding",
+        message="it is being deleted: its pod is ending; its work is being pushed",
+        progressing=True,
+    )
+    return Decision(state, with_pod(polecat, pod), deletion(pod))
 
 
 def _wanted_again(polecat: Polecat) -> bool:

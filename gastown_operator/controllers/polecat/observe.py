@@ -69,7 +69,7 @@ class Observed:
         cycle: names of the polecats that wait for each other in a circle with this one.
         credentials: what keeps the rig's polecats from working with its credentials, by the Secret's name.
         fenced: whether the NetworkPolicy of its pods stands.
-        needed: whether a polecat that has not started depends on this one.
+        needed: whether a polecat that has not ended depends on this one.
         key_holder: another polecat that keeps it from the recovery key of its annotation.
         refusal: what the API server said to the pod when it was last tried, in this very reconcile.
     """

@@ -60,10 +60,12 @@ class Wakeups:
     rigs: Store[Rig]
 
     def of_rig(self, event: Event[Rig]) -> Iterable[ObjectKey]:
-        """A rig came, changed or went: everything of it that has not ended may decide otherwise now."""
+        """A rig came, changed or went: everything of it that has not gone may decide otherwise now."""
         name = event.object.metadata.name
+        lives = _time_to_live(event.old) != _time_to_live(event.new)
         for polecat in self.admission.polecats.by_index(POLECATS_BY_RIG, name):
-            if polecat.status.finished_at is None:
+            leaves = polecat.metadata.deletion_timestamp is not None
+            if lives or leaves or polecat.status.finished_at is None:
                 yield polecat.metadata.key
 
     def of_pod(self, event: Event[Pod]) -> Iterable[ObjectKey]:
@@ -92,10 +94,9 @@ class Wakeups:
             yield from self._of_bead(bead_index(old))
         if new is None:
             yield from self._of_recovery_key(old)
-        if new is None or _needs_others(old) != _needs_others(new):
-            # What they left may be deleted once nobody needs to read it any more.
-            for name in old.spec.depends_on:
-                yield ObjectKey(old.metadata.namespace, name)
+        # What they left may be deleted once nobody needs to read it any more.
+        for name in _needed_by(old) - (_needed_by(new) if new is not None else set()):
+            yield ObjectKey(old.metadata.namespace, name)
 
     def of_dependency(self, event: Event[Polecat]) -> Iterable[ObjectKey]:
         """A polecat came, went or came to an end: those that wait for it may start, or be told why not."""
@@ -188,8 +189,17 @@ def _begins_to_work(polecat: Polecat, decided: Plan) -> bool:
     return phase == PolecatPhase.WORKING and before.phase is not PolecatPhase.WORKING and not before.attempts
 
 
+def _time_to_live(rig: Rig | None) -> int | None:
+    return rig.spec.defaults.ttl_seconds_after_finished if rig is not None else None
+
+
 def _needs_others(polecat: Polecat) -> bool:
-    return polecat.status.finished_at is None and not polecat.status.pod_active
+    """Whether it waits for what it depends on, or would once its attempt has ended."""
+    return polecat.status.finished_at is None
+
+
+def _needed_by(polecat: Polecat) -> set[str]:
+    return set(polecat.spec.depends_on) if _needs_others(polecat) else set()
 
 
 def _as_dependency(polecat: Polecat) -> tuple[PolecatPhase, bool]:

@@ -99,9 +99,11 @@ def test_a_circle_among_others_ends_the_search() -> None:
     assert cycle(store, outside) == ()
 
 
-def test_one_is_needed_until_its_dependents_have_started() -> None:
+def test_one_is_needed_until_its_dependents_have_ended_since_another_attempt_reads_it_again() -> None:
     subject = done("a", PUSHED)
     waits, works = polecat("b", dependsOn=["a"]), polecat("b", dependsOn=["a"], status={"podActive": True})
+    ended = polecat("b", dependsOn=["a"], status={"finishedAt": "2026-11-24T11:00:00Z"})
 
     assert is_needed(cached(subject, waits), subject)
-    assert not is_needed(cached(subject, works), subject)
+    assert is_needed(cached(subject, works), subject)
+    assert not is_needed(cached(subject, ended), subject)
