@@ -42,6 +42,9 @@ def check_key_is_safe(polecat: Polecat, rig: Rig, reserved: Collection[str]) -> 
         "kubernetes.image": spec.kubernetes.image,
         "agentConfig.command": spec.agent_config.command,
         "agentConfig.args": spec.agent_config.args,
+        "agentConfig.configMapRef": spec.agent_config.config_map_ref is not None
+        and spec.agent_config.config_map_ref.name,
+        "setupCommand": spec.setup_command,
         **{
             f'agentConfig.env "{entry.name}"': entry.name.upper() in reserved
             for entry in spec.agent_config.env

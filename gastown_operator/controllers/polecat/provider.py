@@ -78,7 +78,7 @@ def _access(polecat: Polecat, rig: Rig, provider: Provider, model: str) -> Model
     endpoint = own.endpoint or default.agent_config.model_provider.endpoint
     if not endpoint and entry is not None:
         endpoint = entry.endpoint
-    lent = _rigs_credential(rig, provider, entry)
+    lent = _rigs_credential(rig, provider, endpoint, entry)
     given = _given(polecat)
     of_rig = given is None or given == lent
     if given is not None and not of_rig:
@@ -109,12 +109,17 @@ def _entry(rig: Rig, provider: Provider, endpoint: str) -> RigProvider | None:
     return next((known for known in rig.spec.providers if known.name == provider.value), None)
 
 
-def _rigs_credential(rig: Rig, provider: Provider, entry: RigProvider | None) -> SecretKeySelector | None:
-    """What the rig lends; its default credential is never shown to an Ollama server, which asks for none."""
+def _rigs_credential(
+    rig: Rig, provider: Provider, endpoint: str, entry: RigProvider | None
+) -> SecretKeySelector | None:
+    """What the rig lends to that endpoint: each of its credentials is for one.
+
+    Its default credential is never shown to an Ollama server, which asks for none.
+    """
     default = rig.spec.defaults
-    chosen = default.agent_config.model_provider.api_key_secret_ref
-    if chosen is not None:
-        return chosen
+    own = default.agent_config.model_provider
+    if own.api_key_secret_ref is not None and endpoint.rstrip("/") == own.endpoint.rstrip("/"):
+        return own.api_key_secret_ref
     if entry is not None:
         secret = entry.secret_ref
         return SecretKeySelector(secret.name, secret.key) if secret is not None else None

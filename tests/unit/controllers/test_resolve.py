@@ -258,6 +258,18 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
         "CredentialBoundToRig",
         "kubernetes.image",
     ),
+    "a setup beside the rig's key": (
+        {**BARE, "setupCommand": "env"},
+        UNGUARDED,
+        "CredentialBoundToRig",
+        "setupCommand",
+    ),
+    "configuration files beside the rig's key": (
+        {**BARE, "agentConfig": {"command": [], "configMapRef": {"name": "mine"}}},
+        {**UNGUARDED, "allowedConfigMaps": ["mine"]},
+        "CredentialBoundToRig",
+        "agentConfig.configMapRef",
+    ),
     "the base branch as work branch": (
         {"kubernetes": {"gitBranch": "trunk", "workBranch": "trunk"}},
         {},
@@ -360,6 +372,41 @@ CREDENTIALS: Mapping[str, tuple[dict[str, Any], dict[str, Any], SecretKeySelecto
             ]
         },
         SecretKeySelector("o", "k"),
+        True,
+    ),
+    "that of its own endpoint's, whatever the default one is": (
+        {"agentConfig": {"provider": "openai"}},
+        {
+            "defaults": {"agentConfig": {"modelProvider": {"apiKeySecretRef": {"name": "d", "key": "k"}}}},
+            "providers": [
+                {"name": "openai", "endpoint": "https://o.invalid", "secretRef": {"name": "o", "key": "k"}}
+            ],
+        },
+        SecretKeySelector("o", "k"),
+        True,
+    ),
+    "none where the endpoint has none, though there is a default one": (
+        {"agentConfig": {"provider": "ollama", "modelProvider": {"endpoint": "http://ollama.invalid/"}}},
+        {
+            "defaults": {"agentConfig": {"modelProvider": {"apiKeySecretRef": {"name": "d", "key": "k"}}}},
+            "providers": [{"name": "ours", "endpoint": "http://ollama.invalid"}],
+        },
+        None,
+        True,
+    ),
+    "the rig's default one at the rig's default endpoint": (
+        {"agentConfig": {"provider": "openai"}},
+        {
+            "defaults": {
+                "agentConfig": {
+                    "modelProvider": {
+                        "endpoint": "https://d.invalid",
+                        "apiKeySecretRef": {"name": "d", "key": "k"},
+                    }
+                }
+            }
+        },
+        SecretKeySelector("d", "k"),
         True,
     ),
     "none for an Ollama server, unless somebody says so": (
