@@ -40,6 +40,8 @@ from gastown_operator.runtime.plan import Create, Plan
 
 #: A quota becomes free without an event that we watch, and so does a name that a pod of nobody's has.
 _RETRY: Final = 30.0
+#: Seconds in which the policy of a new rig is made, if all is well.
+_FENCE_GRACE: Final = 5.0
 
 
 def plan(observed: Observed, settings: OperatorSettings, now: datetime) -> Plan:
@@ -154,8 +156,7 @@ def _start(observed: Observed, settings: OperatorSettings, now: datetime) -> Dec
     if held is not None:
         return held
     if not observed.fenced:
-        text = f"the NetworkPolicy of the pods of Rig {polecat.spec.rig} is not there yet; see the Events of the Rig if it does not come"
-        return _queued(polecat, Wait.NETWORK_POLICY, text)
+        return _unfenced(polecat, observed.rig, now)
     if observed.name_taken_by is not None:
         text = f"pod {observed.name_taken_by.metadata.name} of a former Polecat is still there; waiting for its end"
         return evolve(_queued(polecat, Wait.POD_NAME_IN_USE, text), requeue_after=_RETRY)
@@ -167,6 +168,17 @@ def _start(observed: Observed, settings: OperatorSettings, now: datetime) -> Dec
     if observed.grant.reason:
         return _refused(polecat, observed.grant.reason, observed.grant.message)
     return _create(observed, observed.rig, resolved, settings)
+
+
+def _unfenced(polecat: Polecat, rig: Rig, now: datetime) -> Decision:
+    """Its pod would not be fenced in yet, of which nobody needs to hear where rig and polecat were made together."""
+    made = (polecat.metadata.creation_timestamp, rig.metadata.creation_timestamp)
+    newest = max((moment for moment in made if moment is not None), default=now)
+    left = _FENCE_GRACE - (now - newest).total_seconds()
+    if left > 0:
+        return Decision(None, polecat.status, requeue_after=left)
+    text = f"the NetworkPolicy of the pods of Rig {polecat.spec.rig} is not there yet; see the Events of the Rig if it does not come"
+    return _queued(polecat, Wait.NETWORK_POLICY, text)
 
 
 def _credential_wait(observed: Observed, resolved: Resolved) -> Decision | None:

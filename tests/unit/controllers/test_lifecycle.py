@@ -322,6 +322,15 @@ def test_no_pod_starts_before_the_policy_that_fences_it_in() -> None:
     assert (told.status.phase, ready(told).reason) == (PolecatPhase.IDLE, "NetworkPolicyPending")
 
 
+def test_the_policy_of_a_new_rig_is_waited_for_a_moment_without_a_word() -> None:
+    fresh = polecat(age=1)
+
+    awaited = decide(observed(fresh, fenced=False))
+
+    assert awaited == Plan(requeue_after=4.0)
+    assert decide(observed(fresh, fenced=False), seconds=4).status is not None
+
+
 def test_dependencies_in_a_circle_are_refused_with_the_way_around() -> None:
     subject = polecat(dependsOn=["other"])
 
