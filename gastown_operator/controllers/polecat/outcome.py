@@ -1,5 +1,6 @@
 """What came of an attempt, read off its pod: phase, exit codes and termination messages together (DESIGN §6)."""
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -9,10 +10,15 @@ from gastown_operator.api import labels
 from gastown_operator.api.common import OutcomeClass
 from gastown_operator.api.core import ContainerStatus, Pod, Terminated
 from gastown_operator.controllers.polecat.containers import AGENT, CLONE, GATEWAY, KEEPER
-from gastown_operator.gateway.message import GatewayRecord, ModelOutcome
+from gastown_operator.gateway.message import GatewayRecord, ModelOutcome, clean
 from gastown_operator.gateway.message import decode as decode_record
 from gastown_operator.workload.message import Outcome, TerminationMessage, decode
 
+#: What the API takes as the reason of a condition, and as the name of a commit.
+_WORD: Final = re.compile(r"[A-Za-z]([A-Za-z0-9_,:]{0,127}[A-Za-z0-9_])?")
+_OBJECT: Final = re.compile("([0-9a-f]{40}|[0-9a-f]{64})?")
+_MOST_COMMITS: Final = 2**31
+_LONGEST_TEXT: Final = 2048
 _OOM_KILLED: Final = "OOMKilled"
 #: Reason of a polecat that is stuck because the provider refuses the credential that its rig lends.
 RIG_CREDENTIAL_REJECTED: Final = "RigCredentialRejected"
@@ -81,7 +87,13 @@ def judge(pod: Pod) -> Conclusion:
     """Judge a pod that is terminal. An exit code proves nothing by itself: success needs the keeper's proof."""
     gateway = _terminated(pod.container(GATEWAY))
     record = decode_record(gateway.message) if gateway is not None else None
-    judged = evolve(_judge(pod, record), gateway=record)
+    found = _judge(pod, record)
+    judged = evolve(
+        found,
+        reason=found.reason if _WORD.fullmatch(found.reason) else "Unknown",
+        message=clean(found.message, _LONGEST_TEXT),
+        gateway=record,
+    )
     of_rig = pod.metadata.annotations.get(labels.CREDENTIAL) == "rig"
     if judged.outcome is OutcomeClass.AUTH_ERROR and of_rig:
         return evolve(judged, reason=RIG_CREDENTIAL_REJECTED)
@@ -94,7 +106,7 @@ def _judge(pod: Pod, record: GatewayRecord | None) -> Conclusion:
         return evolve(_clone_failed(clone), ran=False)
     agent = _terminated(pod.container(AGENT))
     keeper = _terminated(pod.container(KEEPER))
-    word = decode(keeper.message) if keeper is not None else None
+    word = _word_of(keeper)
     if _evicted_for_own_use(pod):
         return Conclusion(OutcomeClass.RESOURCE_EXCEEDED, "EphemeralStorageExceeded", _of_pod(pod), word)
     if agent is None:
@@ -105,6 +117,14 @@ def _judge(pod: Pod, record: GatewayRecord | None) -> Conclusion:
     if keeper is not None and keeper.exit_code != 0 and word is None:
         return _killed(pod, agent, keeper, record)
     return _agent_failed(pod, agent, word, record)
+
+
+def _word_of(container: Terminated | None) -> TerminationMessage | None:
+    """Its message; none where it says what the API would refuse, and the whole status with it."""
+    word = decode(container.message) if container is not None else None
+    if word is None or not all(_OBJECT.fullmatch(name) for name in (word.base, word.head)):
+        return None
+    return word if 0 <= word.commits < _MOST_COMMITS and word.branch.isprintable() else None
 
 
 def clone_failed(pod: Pod) -> bool:
@@ -131,7 +151,7 @@ def lost() -> Conclusion:
 
 
 def _clone_failed(clone: Terminated) -> Conclusion:
-    word = decode(clone.message)
+    word = _word_of(clone)
     if word is None:
         text = f"the clone container ended with exit status {clone.exit_code} and no readable message"
         return Conclusion(OutcomeClass.INFRASTRUCTURE, "CloneFailed", text)

@@ -1,5 +1,6 @@
 """Everything that may happen between the end of an attempt and the deletion of its polecat, and what a person can ask for."""
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -523,3 +524,30 @@ def test_the_rigs_day_counts_more_attempts_than_the_status_lists() -> None:
     assert [attempt.number for attempt in told.status.attempts] == list(range(11, 31))
     assert of_day(told, NOW.date()).tokens == 30_000
     assert of_day(told, NOW.date() + timedelta(days=1)).tokens == 0
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"reason": "not a word"},
+        {"reason": ""},
+        {"reason": "X" * 300},
+        {"message": "\x1b[31mred\n" + "x" * 300},
+        {"base": "main"},
+        {"head": "-" * 40},
+        {"commits": -1},
+        {"commits": 10**20},
+        {"branch": "a\x1b]0;b"},
+    ],
+)
+def test_whatever_a_container_says_the_status_is_one_that_the_api_stores(odd: dict[str, Any]) -> None:
+    subject = polecat()
+    told = after(subject, decide(observed(subject, failed(subject, OutcomeClass.STALLED, **odd))))
+
+    for condition in told.status.conditions:
+        assert re.fullmatch("[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?", condition.reason)
+        assert condition.message.isprintable()
+    assert told.status.branch.isprintable()
+    assert 0 <= (told.status.commits or 0) < 2**63
+    for commit in (told.status.base_commit, told.status.head_commit):
+        assert commit is None or re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", commit)
