@@ -43,6 +43,7 @@ async def services(
     """The parts of a gateway. Raises ValueError and OSError where settings or certificates are not usable."""
     redactor = Redactor()
     limits = Limits(settings.max_tokens, _money(settings.max_cost))
+    control = ControlFiles(paths, time.monotonic)
     connector = aiohttp.TCPConnector(
         limit=0, ssl=trust(environment.get("GASTOWN_CA_FILE", "")), keepalive_timeout=30
     )
@@ -59,15 +60,24 @@ async def services(
             upstream=Upstream(session, settings.base, proxies, settings.first_byte_timeout, redactor),
             credentials=CredentialFiles(paths.credentials, settings.secret, settings.secret_key),
             overrides=parse_overrides(settings.prices),
-            ledger=Ledger(Meter(limits), settings.model),
+            ledger=_ledger(limits, settings.model, control),
             breaker=Breaker(),
             rate=RequestRate(settings.requests_per_minute),
-            control=ControlFiles(paths, time.monotonic),
+            control=control,
             metrics=Metrics(),
             redactor=redactor,
             journal=JsonJournal(settings.polecat, redactor),
             clock=time.monotonic,
         )
+
+
+def _ledger(limits: Limits, model: str, control: ControlFiles) -> Ledger:
+    """The account of this attempt: a gateway that was killed goes on with what it had written down."""
+    ledger = Ledger(Meter(limits), model)
+    if (last := control.last()) is not None:
+        with suppress(ValueError):  # not written by us: nobody else can, so there is nothing to go on with
+            ledger.resume(last)
+    return ledger
 
 
 def _money(text: str) -> Decimal | None:
@@ -129,8 +139,11 @@ def main(environment: Mapping[str, str], paths: Paths, ports: tuple[int, int] = 
     except (ValueError, OSError) as error:
         message = f"the gateway cannot start: {error}"
         JsonJournal(settings.polecat, Redactor())("failed", cause=message)
-        record = GatewayRecord(ModelOutcome.CONFIG, "GatewayConfig", message, model=settings.model)
-        ControlFiles(paths, time.monotonic).conclude(record)
+        control = ControlFiles(paths, time.monotonic)
+        before = control.last() or GatewayRecord(model=settings.model)
+        control.conclude(
+            attrs.evolve(before, outcome=ModelOutcome.CONFIG, reason="GatewayConfig", message=message)
+        )
         return 1
     return 0
 

@@ -55,6 +55,11 @@ class Meter:
             return True
         return self.limits.cost is not None and self.cost + self._cost >= self.limits.cost
 
+    def resume(self, usage: Usage, cost: Decimal | None, *, estimated: bool) -> None:
+        """Go on with what was settled before; a cost of None has parts without a price."""
+        self.settled, self.estimated = usage, estimated
+        self.cost, self.priced = cost or _NOTHING, cost is not None
+
     def running(self, key: int, usage: Usage, price: Price | None) -> None:
         """Replace what is known of an answer that still passes."""
         self._forget(key)

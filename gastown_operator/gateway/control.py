@@ -7,7 +7,7 @@ from typing import Final
 
 from attrs import define, field, frozen
 
-from gastown_operator.gateway.message import GatewayRecord
+from gastown_operator.gateway.message import MAXIMUM_BYTES, GatewayRecord, decode
 
 _BETWEEN_TOUCHES: Final = 1.0
 
@@ -33,6 +33,14 @@ class ControlFiles:
     paths: Paths
     clock: Callable[[], float]
     _touched: float = field(init=False, default=float("-inf"))
+
+    def last(self) -> GatewayRecord | None:
+        """The record of this attempt so far: a gateway that was killed goes on with it. None where there is none."""
+        try:
+            with (self.paths.control / "gateway.json").open("rb") as file:
+                return decode(file.read(2 * MAXIMUM_BYTES).decode("ascii", "replace"))
+        except FileNotFoundError:
+            return None
 
     def publish(self, record: GatewayRecord) -> None:
         """Replace `gateway.json`."""

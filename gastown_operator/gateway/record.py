@@ -1,10 +1,13 @@
 """The running record of an attempt: its sums, and how the last request of the work ended."""
 
+from decimal import Decimal, InvalidOperation
+
 from attrs import define, field
 
 from gastown_operator.gateway.budget import Meter
 from gastown_operator.gateway.failures import Failure
 from gastown_operator.gateway.message import GatewayRecord, ModelOutcome
+from gastown_operator.gateway.usage import Usage
 
 
 @define
@@ -25,6 +28,19 @@ class Ledger:
     _outcome: ModelOutcome = field(init=False, default=ModelOutcome.NONE)
     _reason: str = field(init=False, default="")
     _message: str = field(init=False, default="")
+
+    def resume(self, record: GatewayRecord) -> None:
+        """Go on where a gateway of the same attempt was killed. Raises ValueError where the record cannot be ours."""
+        usage = Usage(
+            record.input_tokens,
+            record.cache_read_tokens,
+            record.cache_write_tokens,
+            output=record.output_tokens,
+        )
+        self.meter.resume(usage, _money(record.cost_usd), estimated=record.estimated)
+        self.requests, self.stopped, self._status = record.requests, record.stopped, record.status
+        self.model = record.model or self.model
+        self._outcome, self._reason, self._message = record.outcome, record.reason, record.message
 
     def sent(self, model: str, *, side: bool) -> None:
         """A request that costs something is sent on."""
@@ -68,3 +84,13 @@ class Ledger:
             model=self.model,
             status=self._status,
         )
+
+
+def _money(text: str | None) -> Decimal | None:
+    try:
+        amount = None if text is None else Decimal(text)
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if amount is not None and not amount.is_finite():
+        raise ValueError(f"{text!r} is no cost")
+    return amount
