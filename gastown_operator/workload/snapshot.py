@@ -20,12 +20,13 @@ from gastown_operator.workload import lfs
 from gastown_operator.workload.errors import GitError, UnreadableRepositoryError
 from gastown_operator.workload.git import Git, nul_separated, printable
 from gastown_operator.workload.plain_files import read_beneath
+from gastown_operator.workload.release import Release
 from gastown_operator.workload.signatures import GITLINK, Entry, Known, entries_of_index
 from gastown_operator.workload.tree_files import Signature, TreeFiles
 from gastown_operator.workload.volumes import out_of_room
 
 SNAPSHOT_TIMEOUT: Final = 300.0
-#: Listing reads what the agent put in the place of `.gitignore` or of a nested repository; a FIFO there must not cost the whole grace.
+#: Listing reads what the agent put in the place of `.gitignore` or of a nested repository, and may hold open; that must not cost the whole grace.
 LIST_TIMEOUT: Final = 45.0
 BATCH_BYTES: Final = 64 * 1024 * 1024
 BATCH_FILES: Final = 2000
@@ -107,9 +108,7 @@ class Snapshots:
         git = attrs.evolve(
             self.git, work_tree=self.repository / os.fsdecode(directory), index=self.scratch / "no-index"
         )
-        status, listed, _ = git.attempt(
-            "ls-files", "--others", "--exclude-standard", "-z", timeout=self.list_timeout
-        )
+        status, listed, _ = self._list(git, TreeFiles(self.repository, directory))
         return (
             {path for path in listed.split(b"\0") if path and not path.endswith(b"/")}
             if status == 0
@@ -178,14 +177,18 @@ class Snapshots:
     def _untracked(self) -> tuple[list[bytes], set[bytes]]:
         """Untracked files, and directories that are repositories of their own (git lists these with a slash)."""
         self._copy_excludes()
-        call = ("ls-files", "--others", "--exclude-standard", "-z")
-        status, listed, errors = self.git.attempt(*call, timeout=self.list_timeout)
+        status, listed, errors = self._list(self.git, TreeFiles(self.repository))
         if status != 0:
-            raise GitError(call[0], status, printable(errors))
+            raise GitError("ls-files", status, printable(errors))
         self._unlisted = set(_UNLISTED.findall(errors))
         paths = [path for path in listed.split(b"\0") if path]
         nested = {path.rstrip(b"/") for path in paths if path.endswith(b"/")}
         return [path for path in paths if not path.endswith(b"/")], nested
+
+    def _list(self, git: Git, tree: TreeFiles) -> tuple[int | None, bytes, bytes]:
+        """Names in a work tree that git does not know or ignore, whatever the agent put where git looks for what it ignores."""
+        call = ("ls-files", "--others", "--exclude-standard", "-z")
+        return git.attempt(*call, timeout=self.list_timeout, enough=Release(tree))
 
     def _copy_excludes(self) -> None:
         """What the agent's git ignores by its own list is ignored here too."""

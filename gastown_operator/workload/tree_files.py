@@ -16,6 +16,9 @@ import attrs
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_WRITER: Final = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_IGNORED: Final = b".gitignore"
+_REPOSITORY: Final = b".git"
 #: A missing name, or a link or a file in the place of a directory.
 _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 _CHUNK: Final = 1024 * 1024
@@ -100,21 +103,44 @@ class TreeFiles:
         waiting = [directory]
         while waiting:
             inner = waiting.pop()
-            for name, is_directory in self._entries(inner):
-                path = inner + b"/" + os.fsencode(name)
-                if name.lower() == ".git":
+            for name, kind in self._entries(inner):
+                path = inner + b"/" + name
+                if name.lower() == _REPOSITORY:
                     continue
-                if is_directory and not _is_too_deep(path):
+                if kind == stat.S_IFDIR and not _is_too_deep(path):
                     waiting.append(path)
                 else:
                     # A directory too deep to look into is named, so that it can be said that it is left out.
                     yield path
 
-    def _entries(self, directory: bytes) -> list[tuple[str, bool]]:
-        """Names in a directory, and whether they are directories; none where it cannot be read."""
+    def traps(self) -> Iterator[bytes]:
+        """Special files that git would read while it lists the tree: a list of ignored names, or what is in a nested repository."""
+        waiting = [b""]
+        while waiting:
+            inner = waiting.pop()
+            repository = _REPOSITORY in inner.split(b"/")
+            for name, kind in self._entries(inner):
+                path = inner + b"/" + name if inner else name
+                if kind == stat.S_IFDIR and not _is_too_deep(path):
+                    waiting.append(path)
+                elif kind == 0 and (repository or name == _IGNORED):
+                    yield path
+
+    def release(self, path: bytes) -> None:
+        """End the content of a FIFO for who reads from it now; nothing happens where there is none, or it has no reader."""
+        # ENXIO says that nobody reads, and what is gone holds up nobody.
+        with contextlib.suppress(OSError), self._parent(path) as (directory, name):
+            if stat.S_ISFIFO(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+                os.close(os.open(name, _WRITER, dir_fd=directory))
+
+    def _entries(self, directory: bytes) -> list[tuple[bytes, int]]:
+        """Names in a directory, and what they are as in `st_mode`, 0 for special files; nothing where it cannot be read."""
         try:
-            with self._parent(directory + b"/x") as (descriptor, _), os.scandir(descriptor) as entries:
-                return sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
+            with (
+                self._parent(directory + b"/x" if directory else b"x") as (descriptor, _),
+                os.scandir(descriptor) as entries,
+            ):
+                return sorted((os.fsencode(entry.name), _kind(entry)) for entry in entries)
         except OSError:
             return []
 
@@ -136,6 +162,14 @@ class TreeFiles:
             yield descriptor, name
         finally:
             os.close(descriptor)
+
+
+def _kind(entry: "os.DirEntry[str]") -> int:
+    if entry.is_symlink():
+        return stat.S_IFLNK
+    if entry.is_dir(follow_symlinks=False):
+        return stat.S_IFDIR
+    return stat.S_IFREG if entry.is_file(follow_symlinks=False) else 0
 
 
 def _is_too_deep(path: bytes) -> bool:

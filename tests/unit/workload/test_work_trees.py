@@ -13,6 +13,7 @@ import pytest
 
 from gastown_operator.workload.errors import GitError
 from gastown_operator.workload.message import Outcome, TerminationMessage
+from gastown_operator.workload.tree_files import TreeFiles
 from tests.unit.workload.attempts import Attempt, Attempts, RemoteRepository, git
 
 WORK = "refs/heads/polecat/toast"
@@ -106,15 +107,46 @@ def test_what_is_no_file_is_left_out_without_waiting_for_it(
     assert _names(remote_repository) == {b".gitignore", b"README.md", b"good.txt", b"loop", b"src/app.py"}
 
 
-@pytest.mark.parametrize("trap", [".gitignore", "nested/.git/HEAD"])
-def test_a_list_of_names_that_waits_for_the_agent_is_given_up(attempt: Attempt, trap: str) -> None:
-    git(attempt.repository, "init", "--quiet", "nested")
-    (attempt.repository / trap).unlink()
-    os.mkfifo(attempt.repository / trap)
-    keeper = attempt.keeper()
-    keeper.work.snapshots.list_timeout = 0.5
+TRAPS = (
+    ".gitignore",
+    "src/.gitignore",
+    "nested/.git/HEAD",
+    "nested/.git/refs/heads/main",
+    "nested/.git/config",
+)
 
-    with pytest.raises(GitError, match="ls-files took too long"):
+
+def test_a_fifo_where_git_looks_while_it_lists_names_reads_as_empty(
+    attempt: Attempt, remote_repository: RemoteRepository
+) -> None:
+    attempt.agent({"good.txt": "good\n", "nested/inner.txt": "inner\n"})
+    git(attempt.repository, "init", "--quiet", "--initial-branch=main", "nested")
+    for trap in TRAPS:
+        (attempt.repository / trap).unlink(missing_ok=True)
+        os.mkfifo(attempt.repository / trap)
+
+    message = _ended(attempt, 20)
+
+    assert (message.outcome, "could not" in message.message) == (Outcome.SUCCEEDED, False), message.message
+    assert _names(remote_repository) == {b"README.md", b"good.txt", b"nested/inner.txt", b"src/app.py"}
+
+
+def test_a_fifo_of_any_other_name_is_left_to_who_reads_from_it(attempt: Attempt) -> None:
+    for name in ("fifo", "src/fifo", "src/.gitignore"):
+        os.mkfifo(attempt.repository / name)
+
+    assert list(TreeFiles(attempt.repository).traps()) == [b"src/.gitignore"]
+
+
+def test_a_list_of_names_that_waits_for_the_agent_is_given_up(attempt: Attempt) -> None:
+    git(attempt.repository, "init", "--quiet", "nested")
+    trap = attempt.repository / "nested" / ".git" / "HEAD"
+    trap.unlink()
+    os.mkfifo(trap)
+    keeper = attempt.keeper()
+    keeper.work.snapshots.list_timeout = 3
+
+    with trap.open("r+b", buffering=0), pytest.raises(GitError, match="ls-files took too long"):
         keeper.work.look()
 
 
