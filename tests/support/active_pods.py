@@ -3,13 +3,14 @@
 import json
 import socket
 import threading
+import time
 from collections import defaultdict
 from http.client import HTTPConnection, HTTPException
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlencode
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from gastown_operator.api import labels
 from gastown_operator.api.core import POD, PodPhase
@@ -20,13 +21,22 @@ SELECTOR = f"{labels.MANAGED_BY}={labels.OPERATOR}"
 WATCH_SECONDS = 3600
 
 
+@frozen
+class Moment:
+    """How many pods of a rig were active from a moment on (monotonic seconds, as the watch told), and how many had been by then."""
+
+    at: float
+    active: int
+    seen: int
+
+
 @define
 class ActivePods:
     """Follows every pod of the operator from the moment it is entered; a pod is active until it is terminal or gone."""
 
     cluster: Cluster
     _active: dict[str, set[str]] = field(init=False, factory=lambda: defaultdict(set))
-    _most: dict[str, int] = field(init=False, factory=lambda: defaultdict(int))
+    _moments: dict[str, list[Moment]] = field(init=False, factory=lambda: defaultdict(list))
     _connection: HTTPConnection = field(init=False)
     _thread: threading.Thread = field(init=False)
     _version: str = field(init=False, default="")
@@ -36,11 +46,16 @@ class ActivePods:
     def most(self, rig: str) -> int:
         """Return the largest number of pods of a rig that were active at once."""
         assert not self._ended, f"the watch ended before its time: {self._ended}"
-        return self._most[rig]
+        return max((moment.active for moment in self._moments[rig]), default=0)
 
     def active(self, rig: str) -> int:
         """Return how many are active now."""
         return len(self._active[rig])
+
+    def moments(self, rig: str) -> list[Moment]:
+        """Return every change of that number, in order."""
+        assert not self._ended, f"the watch ended before its time: {self._ended}"
+        return list(self._moments[rig])
 
     def __enter__(self) -> Self:
         selected = urlencode({"labelSelector": SELECTOR})
@@ -90,10 +105,14 @@ class ActivePods:
             self._ended = repr(error)
 
     def _note(self, kind: str, pod: JSON) -> None:
-        rig = pod["metadata"]["annotations"][labels.RIG]
+        rig, uid = pod["metadata"]["annotations"][labels.RIG], pod["metadata"]["uid"]
         ended = PodPhase(pod.get("status", {}).get("phase", "Pending")).terminal
+        active, moments = self._active[rig], self._moments[rig]
+        seen = moments[-1].seen if moments else 0
+        before = len(active)
         if kind == "DELETED" or ended:
-            self._active[rig].discard(pod["metadata"]["uid"])
+            active.discard(uid)
         else:
-            self._active[rig].add(pod["metadata"]["uid"])
-        self._most[rig] = max(self._most[rig], len(self._active[rig]))
+            active.add(uid)
+        if len(active) != before:
+            moments.append(Moment(time.monotonic(), len(active), seen + max(0, len(active) - before)))
