@@ -13,6 +13,7 @@ from hack.suites.suite import SUITES, Suite
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / ".tox" / "results"
+FULL = {"GASTOWN_KILLS": "20", "GASTOWN_FULL": "1"}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -25,7 +26,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"suites to run (default: all): {names}")
     parser.add_argument("--keep", action="store_true", help="leave the clusters up, for a faster next run")
     parser.add_argument(
-        "--full", action="store_true", help="the long form of suites that have one (20 kills instead of 3)"
+        "--full",
+        action="store_true",
+        help="the long form of suites that have one (20 kills instead of 3, 50 pods instead of 20)",
     )
     parser.add_argument("--list", action="store_true", help="say what the suites are, and end")
     return parser
@@ -65,7 +68,7 @@ def _run_suite(suite: Suite, *, full: bool) -> Result:
     junit.unlink(missing_ok=True)
     status = _prepare(suite)
     if status == 0:
-        status = _run(*_command(suite, junit), environment={"GASTOWN_KILLS": "20"} if full else None)
+        status = _run(*_command(suite, junit), environment=FULL if full else None)
     # A suite without pytest (lint, the demo) counts as one test.
     counts = read_counts(junit) or (Counts(passed=1) if status == 0 else Counts(failed=1))
     return Result(suite.name, status, counts, time.monotonic() - started)
