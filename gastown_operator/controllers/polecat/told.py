@@ -26,7 +26,7 @@ def workload_settings(
         polecat=str(polecat.metadata.key),
         bead=polecat.spec.bead_id,
         title=title(polecat),
-        prompt=prompt(polecat, resolved),
+        prompt=prompt(polecat, resolved, bases),
         committer_name=resolved.committer_name,
         committer_email=resolved.committer_email,
         git_secret=resolved.git_secret,

@@ -1,13 +1,17 @@
 """The pod that is built: restricted, owned, and with credentials where they belong."""
 
+from decimal import Decimal
 from typing import Any
 
 import attrs
 import pytest
 
 from gastown_operator.api import labels
-from gastown_operator.controllers.polecat.pod import build_pod
+from gastown_operator.api.common import Budget
+from gastown_operator.controllers.polecat.dependencies import Base
+from gastown_operator.controllers.polecat.pod import Start, build_pod
 from gastown_operator.controllers.polecat.resolve import resolve
+from gastown_operator.controllers.polecat.told import workload_settings
 from gastown_operator.controllers.settings import OperatorSettings
 from gastown_operator.workload.history import CLONE_TIMEOUT
 from gastown_operator.workload.settings import from_environment
@@ -73,6 +77,75 @@ def test_keeper_is_a_native_sidecar_or_an_ordinary_container_that_watches_a_pipe
     assert [it["name"] for it in ordinary["spec"]["containers"]] == ["agent", "keeper"]
     environment = {entry["name"]: entry["value"] for entry in containers(ordinary)["keeper"]["env"]}
     assert environment["GASTOWN_ENDED_BY_PIPE"] == "true"
+
+
+def with_model(start: Start | None = None, **spec: Any) -> JSON:
+    """The pod of a polecat with Claude Code."""
+    subject = polecat(agent="claude-code", agentConfig={"command": [], "model": "claude-sonnet-4-5"}, **spec)
+    return build_pod(subject, resolve(subject, rig(), SETTINGS), SETTINGS, start)
+
+
+def volumes_of(container: JSON) -> set[str]:
+    """Names of the volumes that a container mounts."""
+    return {mounted["name"] for mounted in container["volumeMounts"]}
+
+
+def test_the_gateway_alone_holds_the_models_credential_and_ends_before_the_keeper() -> None:
+    pod = with_model()
+
+    holders = [name for name, it in containers(pod).items() if "model-credentials" in volumes_of(it)]
+    assert holders == ["gateway"]
+    assert [it["name"] for it in pod["spec"]["initContainers"]] == ["clone", "keeper", "gateway"]
+    assert "git-credentials" not in volumes_of(containers(pod)["gateway"])
+
+
+def test_the_agent_waits_for_its_gateway() -> None:
+    gateway = containers(with_model())["gateway"]
+
+    assert gateway["restartPolicy"] == "Always"
+    assert gateway["startupProbe"]["httpGet"]["path"] == "/healthz"
+
+
+def test_what_an_attempt_may_cost_is_told_to_the_gateway_and_noted_on_the_pod() -> None:
+    pod = with_model(Start(Budget(max_tokens=5000, max_cost_usd=Decimal("1.50"))))
+
+    told = {entry["name"]: entry.get("value") for entry in containers(pod)["gateway"]["env"]}
+    assert (told["GASTOWN_GATEWAY_MAX_TOKENS"], told["GASTOWN_GATEWAY_MAX_COST"]) == ("5000", "1.50")
+    noted = pod["metadata"]["annotations"]
+    assert (noted[labels.RESERVED_TOKENS], noted[labels.RESERVED_COST]) == ("5000", "1.50")
+
+
+def test_nothing_of_a_secret_is_in_the_agents_container() -> None:
+    agent = containers(with_model())["agent"]
+
+    assert [entry for entry in agent["env"] if "valueFrom" in entry] == []
+    assert volumes_of(agent) == {"workspace", "control", "hints", "home"}
+
+
+def test_a_setup_command_and_volumes_of_the_rig_reach_those_who_use_them() -> None:
+    pod = built(
+        of_rig={"mirror": {"claimName": "mirror"}, "cache": {"claimName": "cache"}}, setupCommand="make deps"
+    )
+
+    found = containers(pod)
+    holders = {name: volumes_of(it) & {"mirror", "cache"} for name, it in found.items()}
+    assert holders == {"clone": {"mirror"}, "keeper": set(), "agent": {"cache"}}
+    told = {entry["name"]: entry.get("value") for entry in found["agent"]["env"]}
+    assert told["GASTOWN_SETUP_COMMAND"] == "make deps"
+
+
+def test_the_agent_is_told_what_it_builds_on_and_how_earlier_attempts_ended() -> None:
+    attempt = {"podUID": "p", "number": 1, "class": "AgentError", "reason": "RateLimited"}
+    subject = polecat(dependsOn=["first"], status={"attempts": [attempt], "attempt": 2})
+
+    told = workload_settings(
+        subject, resolve(subject, rig(), SETTINGS), SETTINGS, (Base("polecat/first", "c" * 40),)
+    )
+
+    assert "the work of first, which is not merged" in told.prompt
+    assert "- branch `polecat/first`, at cccccccccccc" in told.prompt
+    assert "- attempt 1: AgentError, RateLimited" in told.prompt
+    assert told.bases == (("polecat/first", "c" * 40),)
 
 
 def test_clone_and_keeper_are_told_the_same_and_only_clone_gets_the_prompt() -> None:
