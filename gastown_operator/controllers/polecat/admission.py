@@ -7,17 +7,16 @@ assumed until it is seen.
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
-from enum import StrEnum
+from datetime import UTC
+from itertools import islice
 from typing import Any, Final
 
 from attrs import define, evolve, field, frozen
 
 from gastown_operator.api import labels
-from gastown_operator.api.common import Budget, ConditionStatus
-from gastown_operator.api.conditions import get_condition
+from gastown_operator.api.common import Budget
 from gastown_operator.api.core import Pod
-from gastown_operator.api.polecat import DesiredState, Polecat, PolecatPhase, PolecatStatus
+from gastown_operator.api.polecat import Polecat
 from gastown_operator.api.rig import Rig
 from gastown_operator.controllers.polecat.backoff import backoff_left
 from gastown_operator.controllers.polecat.budget import (
@@ -29,7 +28,7 @@ from gastown_operator.controllers.polecat.budget import (
     spent_today,
 )
 from gastown_operator.controllers.polecat.dependencies import missing
-from gastown_operator.controllers.polecat.status import QUEUED
+from gastown_operator.controllers.polecat.line import Wait, age, cannot_start, is_candidate, rank, wants_bead
 from gastown_operator.runtime.clock import Clock
 from gastown_operator.runtime.objects import ObjectKey
 from gastown_operator.runtime.store import Store
@@ -42,35 +41,6 @@ ACTIVE_PODS_BY_RIG: Final = "active-rig"
 #: A creation whose answer was lost and that never happened must not hold its slot for ever; as long as controllers of
 #: Kubernetes wait for what they expect (pkg/controller/controller_utils.go, ExpectationsTimeout).
 DOUBT_SECONDS: Final = 300.0
-#: After so long in the queue a polecat goes before every priority, so that none starves.
-AGING_SECONDS: Final = 3600.0
-_ABOVE_EVERY_PRIORITY: Final = 1001  # spec.priority is at most 1000
-_NO_TIME: Final = datetime.max.replace(tzinfo=UTC)
-
-
-class Wait(StrEnum):
-    """Why a polecat waits; reasons of its `Queued` condition."""
-
-    BEAD_IN_USE = "BeadInUse"
-    DEPENDENCY = "DependencyPending"
-    RIG_AT_CAPACITY = "RigAtCapacity"
-    RIG_BUDGET = "RigBudgetUsedUp"
-    CREDENTIAL_EXPIRED = "CredentialExpired"
-    NETWORK_POLICY = "NetworkPolicyPending"
-    CREDENTIAL_INVALID = "CredentialInvalid"
-    QUOTA_EXCEEDED = "QuotaExceeded"
-    POD_NAME_IN_USE = "PodNameInUse"
-
-
-_NO_MATTER_OF_SLOTS: Final = frozenset(
-    {
-        Wait.QUOTA_EXCEEDED,
-        Wait.POD_NAME_IN_USE,
-        Wait.CREDENTIAL_EXPIRED,
-        Wait.CREDENTIAL_INVALID,
-        Wait.NETWORK_POLICY,
-    }
-)
 
 
 @frozen
@@ -101,58 +71,6 @@ def active_pods_by_rig(pod: Pod) -> Iterable[str]:
     """Index: pods that hold a slot of a rig: from creation until terminal, also while they are being deleted."""
     rig = pod.metadata.annotations.get(labels.RIG)
     return (rig,) if rig and not pod.phase.terminal else ()
-
-
-def is_candidate(polecat: Polecat) -> bool:
-    """Whether a polecat wants a slot: it shall work, has no pod, and has neither ended nor been refused."""
-    return (
-        polecat.metadata.deletion_timestamp is None
-        and polecat.spec.desired_state is DesiredState.WORKING
-        and polecat.status.phase is PolecatPhase.IDLE
-        and not polecat.status.pod_active
-    )
-
-
-def _cannot_start(polecat: Polecat) -> bool:
-    """Whether what it waits for, as its status says, is nothing that a slot would help with."""
-    queued = get_condition(polecat.status.conditions, QUEUED)
-    return (
-        queued is not None and queued.status is ConditionStatus.TRUE and queued.reason in _NO_MATTER_OF_SLOTS
-    )
-
-
-def rank(polecat: Polecat, now: datetime) -> tuple[int, datetime, str, str]:
-    """Position in the queue: those that have waited too long, then by priority, then by age; the name settles what is left."""
-    metadata = polecat.metadata
-    starves = polecat.status.enqueued_at is not None and until_it_starves(polecat.status, now) is None
-    return (
-        -_ABOVE_EVERY_PRIORITY if starves else -polecat.spec.priority,
-        metadata.creation_timestamp or _NO_TIME,
-        metadata.namespace,
-        metadata.name,
-    )
-
-
-def until_it_starves(status: PolecatStatus, now: datetime) -> float | None:
-    """Seconds until one that waits goes before every priority; None where it does, or does not wait for a slot."""
-    if status.enqueued_at is None:
-        return None
-    left = AGING_SECONDS - (now - status.enqueued_at).total_seconds()
-    return left if left > 0 else None
-
-
-def age(polecat: Polecat) -> tuple[datetime, str]:
-    """Position among those who want the same thing: the oldest first."""
-    return polecat.metadata.creation_timestamp or _NO_TIME, polecat.metadata.name
-
-
-def wants_bead(polecat: Polecat) -> bool:
-    """Whether a polecat shall work on its bead and has not ended."""
-    return (
-        polecat.metadata.deletion_timestamp is None
-        and polecat.spec.desired_state is DesiredState.WORKING
-        and polecat.status.phase in (PolecatPhase.IDLE, PolecatPhase.WORKING)
-    )
 
 
 @frozen
@@ -250,7 +168,7 @@ class Admission:
         """Whether it would take a slot now. One that could not does not keep those behind it from theirs."""
         return (
             is_candidate(polecat)
-            and not _cannot_start(polecat)
+            and not cannot_start(polecat)
             and not missing(self.polecats, polecat)
             and backoff_left(polecat, self.clock.now()) <= 0
         )
@@ -260,10 +178,10 @@ class Admission:
         free = maximum - self.active(rig)
         if free <= 0:
             return []
-        waiting = [other for other in self._candidates(rig) if self.bead_holder(other) is None]
         now = self.clock.now()
-        first = sorted(waiting, key=lambda polecat: rank(polecat, now))[:free]
-        return [polecat.metadata.key for polecat in first]
+        waiting = sorted(self._oldest_of_each_bead(rig), key=lambda polecat: rank(polecat, now))
+        may_start = (other.metadata.key for other in waiting if self.bead_holder(other) is None)
+        return list(islice(may_start, free))
 
     def _before(self, polecat: Polecat, enough: int) -> int:
         """How many candidates rank before this one, counted up to `enough`."""
@@ -283,6 +201,15 @@ class Admission:
             for polecat in self.polecats.by_index(POLECATS_BY_RIG, rig)
             if self.in_line(polecat) and not self._holds_slot(polecat)
         )
+
+    def _oldest_of_each_bead(self, rig: str) -> Iterable[Polecat]:
+        """The candidates without those whom an older one in line keeps from their bead."""
+        oldest: dict[str, Polecat] = {}
+        for polecat in self._candidates(rig):
+            wanted = bead_index(polecat) if polecat.spec.bead_id else polecat.metadata.uid
+            if wanted not in oldest or age(polecat) < age(oldest[wanted]):
+                oldest[wanted] = polecat
+        return oldest.values()
 
     def _holds_bead(self, other: Polecat, *, against: Polecat) -> bool:
         """An older one that could work on the bead comes first; whoever has a pod keeps it until the pod has ended."""

@@ -37,6 +37,8 @@ def retry_backoff(retries: int) -> float:
 def backoff_left(polecat: Polecat, now: datetime) -> float:
     """Seconds until the next attempt may start; 0 or less when it may."""
     status = polecat.status
+    if not status.attempts:
+        return 0.0
     ended = _since_asked(status)
     last = ended[-1].finished_at if ended else None
     failed = infrastructure_failures(status)

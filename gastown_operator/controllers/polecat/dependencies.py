@@ -1,6 +1,6 @@
 """Whose work a polecat builds upon, and whether that is there (DESIGN §7)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from attrs import frozen
@@ -52,6 +52,8 @@ def bases(polecats: Store[Polecat], polecat: Polecat) -> tuple[Base, ...]:
 
 def missing(polecats: Store[Polecat], polecat: Polecat) -> str:
     """What it waits for, in words; empty when all of its dependencies are there."""
+    if not polecat.spec.depends_on:
+        return ""  # asked of everybody in line, again and again
     said = (
         _lack(name, _dependency(polecats, polecat, name)) for name in dict.fromkeys(polecat.spec.depends_on)
     )
@@ -60,18 +62,25 @@ def missing(polecats: Store[Polecat], polecat: Polecat) -> str:
 
 def cycle(polecats: Store[Polecat], polecat: Polecat) -> tuple[str, ...]:
     """The names on a way from the polecat over its dependencies back to itself; empty where there is none."""
-    seen: set[str] = set()
-    ways: list[tuple[str, ...]] = [(name,) for name in polecat.spec.depends_on]
-    while ways:
-        way = ways.pop()
-        if way[-1] == polecat.metadata.name:
-            return (polecat.metadata.name, *way)
-        other = _dependency(polecats, polecat, way[-1])
-        if other is None or way[-1] in seen or satisfied(other):
+    way_to: dict[str, str] = {}
+    ahead = [(polecat.metadata.name, name) for name in polecat.spec.depends_on]
+    while ahead:
+        former, name = ahead.pop()
+        if name == polecat.metadata.name:
+            return (*_way(way_to, former, polecat.metadata.name), name)
+        other = _dependency(polecats, polecat, name)
+        if other is None or name in way_to or satisfied(other):
             continue
-        seen.add(way[-1])
-        ways += [(*way, name) for name in other.spec.depends_on]
+        way_to[name] = former
+        ahead += [(name, next_name) for next_name in other.spec.depends_on]
     return ()
+
+
+def _way(way_to: Mapping[str, str], end: str, start: str) -> list[str]:
+    way = [end]
+    while way[-1] != start:
+        way.append(way_to[way[-1]])
+    return way[::-1]
 
 
 def satisfied(dependency: Polecat) -> bool:

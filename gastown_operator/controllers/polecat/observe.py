@@ -101,7 +101,7 @@ def observe(
     pod = next((pod for pod in owned if pod.metadata.name == name), None)
     named = admission.pods.get(ObjectKey(metadata.namespace, name)) if pod is None else None
     # Whoever was refused is no candidate, but may start once the reason is gone.
-    wants = pod is None and rig is not None
+    wants = pod is None and rig is not None and polecat.status.finished_at is None
     verdict = admission.verdict(polecat, rig) if wants and rig is not None else Verdict()
     starts = wants and verdict.wait is None
     return Observed(

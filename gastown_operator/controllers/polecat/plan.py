@@ -14,7 +14,6 @@ from gastown_operator.api.core import POD, Pod
 from gastown_operator.api.labels import SPENDING_FINALIZER
 from gastown_operator.api.polecat import POLECAT, DesiredState, Polecat, PolecatPhase
 from gastown_operator.api.rig import Rig
-from gastown_operator.controllers.polecat.admission import Wait, until_it_starves
 from gastown_operator.controllers.polecat.backoff import backoff_left
 from gastown_operator.controllers.polecat.budget import seconds_until_tomorrow
 from gastown_operator.controllers.polecat.conclude import conclude
@@ -27,6 +26,7 @@ from gastown_operator.controllers.polecat.follow import (
     of_vanished_pod,
     with_pod,
 )
+from gastown_operator.controllers.polecat.line import Wait, until_it_starves
 from gastown_operator.controllers.polecat.observe import Observed
 from gastown_operator.controllers.polecat.permission import RefusedError
 from gastown_operator.controllers.polecat.pod import Start, build_pod

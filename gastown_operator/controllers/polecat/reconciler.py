@@ -20,11 +20,10 @@ from gastown_operator.controllers.polecat.admission import (
     active_pods_by_rig,
     bead_index,
     bead_value,
-    is_candidate,
-    wants_bead,
 )
 from gastown_operator.controllers.polecat.budget import reservation, reserved_by
 from gastown_operator.controllers.polecat.dependencies import dependents, satisfied
+from gastown_operator.controllers.polecat.line import is_candidate, wants_bead
 from gastown_operator.controllers.polecat.observe import POD_INDEXES, POLECAT_INDEXES, observe
 from gastown_operator.controllers.polecat.plan import plan
 from gastown_operator.controllers.polecat.recovery import POLECATS_BY_RECOVERY_KEY, polecats_by_recovery_key

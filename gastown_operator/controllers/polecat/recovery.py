@@ -5,7 +5,7 @@ from typing import Final
 
 from gastown_operator.api import names
 from gastown_operator.api.polecat import Polecat
-from gastown_operator.controllers.polecat.admission import age
+from gastown_operator.controllers.polecat.line import age
 from gastown_operator.runtime.store import Store
 
 POLECATS_BY_RECOVERY_KEY: Final = "recovery-key"

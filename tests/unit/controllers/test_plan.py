@@ -11,8 +11,9 @@ from gastown_operator.api.conditions import get_condition
 from gastown_operator.api.core import POD, Pod
 from gastown_operator.api.polecat import POLECAT, Polecat, PolecatPhase
 from gastown_operator.api.rig import Rig
-from gastown_operator.controllers.polecat.admission import AGING_SECONDS, Verdict, Wait
+from gastown_operator.controllers.polecat.admission import Verdict
 from gastown_operator.controllers.polecat.conclude import MAXIMUM_INFRASTRUCTURE_ATTEMPTS
+from gastown_operator.controllers.polecat.line import AGING_SECONDS, Wait
 from gastown_operator.controllers.polecat.observe import Observed
 from gastown_operator.controllers.polecat.plan import plan
 from gastown_operator.runtime.errors import Forbidden

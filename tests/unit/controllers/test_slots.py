@@ -8,7 +8,8 @@ import pytest
 from gastown_operator.api.core import POD, Pod
 from gastown_operator.api.polecat import POLECAT, Polecat
 from gastown_operator.api.rig import RIG
-from gastown_operator.controllers.polecat.admission import Admission, Wait
+from gastown_operator.controllers.polecat.admission import Admission
+from gastown_operator.controllers.polecat.line import Wait
 from gastown_operator.controllers.polecat.observe import POD_INDEXES, POLECAT_INDEXES
 from gastown_operator.controllers.polecat.reconciler import Wakeups
 from gastown_operator.runtime.objects import ObjectKey, format_time
