@@ -38,6 +38,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         *("--workload-image", WORKLOAD_IMAGE),
         *("--pod-start-timeout", str(POD_START_TIMEOUT)),
         *("--sidecars", SIDECARS),
+        # Low, so that one repository can be large enough for a shallow clone; the others are smaller.
+        *("--full-clone-limit", "1"),
     ]
     with open_site(tmp_path_factory.mktemp("site"), address, arguments) as opened:
         yield opened
