@@ -1,12 +1,15 @@
 """Work trees that agents leave behind: each is on the remote at the end, or the message says what is not."""
 
 import os
+import resource
 import shutil
 import socket
 import stat
 import subprocess
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,8 @@ from tests.unit.workload.attempts import Attempt, Attempts, RemoteRepository, gi
 
 WORK = "refs/heads/polecat/toast"
 CHECKPOINT = "refs/gastown/wip/0b7c2f2e-aaaa/1"
+#: MiB; the keeper's container may use 1,024.
+MEMORY = 400
 FULL = pytest.mark.skipif(not os.environ.get("GASTOWN_FULL"), reason="takes long: hack/test --full")
 
 
@@ -31,6 +36,28 @@ def _ended(attempt: Attempt, seconds: float = 50) -> TerminationMessage:
     began = time.monotonic()
     message = attempt.end(0)
     assert time.monotonic() - began < seconds
+    return message
+
+
+def _delivered(attempt: Attempt) -> tuple[TerminationMessage, int]:
+    """What the keeper says of a success, and the MiB that it and the largest git of its needed."""
+    message = attempt.end(0)
+    kib = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return message, kib // 1024
+
+
+def _ended_within(
+    attempt: Attempt, seconds: float, measured: Callable[[str, object], None]
+) -> TerminationMessage:
+    """The keeper's word on a success, for which it has a time and, as a process of its own, memory."""
+    began = time.monotonic()
+    with ProcessPoolExecutor(1, get_context("spawn")) as keeper:
+        message, peak = keeper.submit(_delivered, attempt).result()
+    took = time.monotonic() - began
+    measured("seconds", round(took, 1))
+    measured("mebibytes", peak)
+    assert took < seconds
+    assert peak < MEMORY
     return message
 
 
@@ -325,8 +352,11 @@ def test_files_are_saved_whatever_became_of_the_git_directory(
     assert flat is ("could not be read" in message.message)
 
 
-def test_a_hundred_thousand_small_files_are_saved_in_time(
-    attempt: Attempt, remote_repository: RemoteRepository
+@pytest.mark.timeout(400)
+def test_a_hundred_thousand_small_files_are_saved_in_time_and_in_bounded_memory(
+    attempt: Attempt,
+    remote_repository: RemoteRepository,
+    record_property: Callable[[str, object], None],
 ) -> None:
     number = 100_000 if os.environ.get("GASTOWN_FULL") else 2_000
     for directory in range(number // 1000):
@@ -334,22 +364,24 @@ def test_a_hundred_thousand_small_files_are_saved_in_time(
         for file in range(1000):
             (attempt.repository / f"d{directory}" / f"{file}.txt").write_text(f"{directory} {file}\n")
 
-    message = _ended(attempt, 95)
+    message = _ended_within(attempt, 95, record_property)
 
     assert message.outcome is Outcome.SUCCEEDED
     assert len(_names(remote_repository)) == number + 3
 
 
 @FULL
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 def test_a_gigabyte_is_saved_in_time_and_in_bounded_memory(
-    attempt: Attempt, remote_repository: RemoteRepository
+    attempt: Attempt,
+    remote_repository: RemoteRepository,
+    record_property: Callable[[str, object], None],
 ) -> None:
     for number in range(16):
         with (attempt.repository / f"large-{number}").open("wb") as file:
             file.writelines(os.urandom(1024 * 1024) for _ in range(64))
 
-    message = _ended(attempt, 95)
+    message = _ended_within(attempt, 95, record_property)
 
     assert message.outcome is Outcome.SUCCEEDED
     assert len(_names(remote_repository)) == 16 + 3
