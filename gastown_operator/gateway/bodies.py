@@ -1,7 +1,6 @@
-"""Taking in what the agent sends: bounded in size, time and memory, and decoded so that what is measured is what is sent."""
+"""Taking in what the agent sends: bounded in size, time and memory, and read so that what is measured is what is sent."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -10,6 +9,7 @@ from aiohttp import web
 from attrs import define, field, frozen
 
 from gastown_operator.gateway import failures
+from gastown_operator.gateway.members import Members, parse
 from gastown_operator.gateway.message import ModelOutcome
 from gastown_operator.gateway.routes import Kind, Route
 from gastown_operator.gateway.upstream import FailedError
@@ -26,7 +26,7 @@ class Prepared:
     """A request as it is sent on.
 
     Attributes:
-        content: None where the method has none.
+        content: None where the method has none, and once it is no longer needed.
         model: the one that answers; empty where none was named.
         side: whether the agent asked for another one.
         streamed: whether a stream is asked for.
@@ -84,24 +84,26 @@ async def read(request: web.Request) -> bytes:
 
 
 def prepare(route: Route, content: bytes, model: str) -> Prepared:
-    """What is sent on for `content`, answered by `model` where one is set. Raises FailedError.
-
-    The body is always encoded anew: two `model` keys in one object would mean one model here and another one there.
-    """
+    """What is sent on for `content`, answered by `model` where one is set: its own bytes but for what is changed. Raises FailedError."""
     if route.method == "GET":
         return Prepared(None)
     try:
-        body = json.loads(content)
-        if not isinstance(body, dict):
-            raise ValueError("not an object")  # noqa: TRY004, TRY301 - one kind of error
-        side = _map(body, model)
-        if route.kind is Kind.WORK:
-            route.dialect.prepare(body)
-        encoded = _encoded(body)
-    except (ValueError, RecursionError):
-        raise FailedError(_refused("NotJson", "the request is not a JSON object")) from None
-    named = body.get("model")
-    return Prepared(encoded, named if isinstance(named, str) else "", side, route.dialect.streams(body))
+        members = parse(content)
+    except (ValueError, RecursionError) as error:
+        said = f"the request is not a JSON object that can be read: {error}"
+        raise FailedError(_refused("NotJson", said)) from None
+    body = members.values()
+    side = _map(body, model)
+    if route.kind is Kind.WORK:
+        route.dialect.prepare(body)
+    changes = {name: value for name, value in body.items() if _changed(members, name, value)}
+    return Prepared(members.replaced(changes), _text(body.get("model")), side, route.dialect.streams(body))
+
+
+def _changed(members: Members, name: str, value: Any) -> bool:
+    if name not in members.found or value is not members.found[name].value:
+        return True
+    return name == "stream_options"  # what it says twice is said once
 
 
 def _map(body: dict[str, Any], model: str) -> bool:
@@ -111,16 +113,20 @@ def _map(body: dict[str, Any], model: str) -> bool:
     if "name" in body and "model" not in body:  # Ollama's older name for it
         body["name"] = model
         return False
-    side = body.get("model") != model
-    body["model"] = model
+    side = _text(body.get("model")) != model
+    if side:
+        body["model"] = model
     return side
 
 
-def _encoded(body: dict[str, Any]) -> bytes:
+def _text(value: Any) -> str:
+    """A string that was taken as Latin-1, as it was meant."""
+    if not isinstance(value, str):
+        return ""
     try:
-        return json.dumps(body, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
-    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can hold and UTF-8 cannot
-        return json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
+        return value.encode("latin-1").decode()
+    except UnicodeError:  # written with escapes, or ours
+        return value
 
 
 def _too_large() -> FailedError:
