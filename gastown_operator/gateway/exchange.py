@@ -7,7 +7,7 @@ from typing import Final
 
 import aiohttp
 from aiohttp import web
-from attrs import define, field
+from attrs import define, evolve, field
 
 from gastown_operator.agents.prices import Price
 from gastown_operator.gateway import bodies, failures, headers, retry
@@ -20,6 +20,8 @@ from gastown_operator.gateway.services import Services
 from gastown_operator.gateway.upstream import Call, FailedError, Opened
 from gastown_operator.gateway.usage import Usage, request_tokens
 
+#: A request that is answered sooner need not be measured at all.
+_SECONDS_UNTIL_RESERVED: Final = 0.05
 #: For the provider's accounts after the model's last word, and for the end of the stream after its proper end.
 _SECONDS_FOR_ACCOUNTS: Final = 10.0
 _SECONDS_FOR_LAST_WORD: Final = 1.0
@@ -52,6 +54,7 @@ class Exchange:
     _reader: Reader | None = field(init=False, default=None)
     _prepared: Prepared = field(init=False, factory=lambda: Prepared(None))
     _asked: int | None = field(init=False, default=None)
+    _sent: bool = field(init=False, default=False)
     _price: Price | None = field(init=False, default=None)
     _settled: bool = field(init=False, default=False)
     _agent_left: bool = field(init=False, default=False)
@@ -113,19 +116,42 @@ class Exchange:
         if self._work:
             self._price = services.price(prepared.model)
             services.ledger.sent(prepared.model, side=prepared.side)
-        opened = await self._tries(prepared, credential)
-        if self._work and prepared.content is not None:
+        reserving = asyncio.get_running_loop().call_later(_SECONDS_UNTIL_RESERVED, self._reserve)
+        try:
+            opened = await self._tries(prepared, credential)
+        finally:
+            reserving.cancel()
+        if self._work and opened.reader is not None:
             self._reader = opened.reader
             services.metrics.first_byte.observe(services.clock() - self._started)
+            self._usage(opened.reader)
+        self._prepared = evolve(prepared, content=None)  # it would be held for as long as the answer takes
         return opened
+
+    def _reserve(self) -> None:
+        """Let a request that is on its way count as soon as it takes a while: many at a time would pass the budget by much.
+
+        Its price is that of a prompt from the cache until the provider says more.
+        """
+        if self._sent and not self._settled:
+            asked = self._estimate()
+            self.services.ledger.meter.running(id(self), Usage(asked, cache_read=asked), self._price)
+
+    def _estimate(self) -> int:
+        if self._asked is None:
+            self._asked = request_tokens(self._prepared.content or b"")
+        return self._asked
 
     async def _tries(self, prepared: Prepared, credential: Credential | None) -> Opened:
         tries = 0
         while True:
             tries += 1
+            self._sent = self._work
             try:
                 return await self.services.upstream.open(self._call(prepared, credential))
             except FailedError as error:
+                # What the provider refuses costs nothing; what takes too long is paid all the same.
+                self._sent = self._work and error.failure.reason == "TimedOut"
                 wait = await self._wait(error.failure, tries, credential)
                 if wait is None:
                     raise
@@ -205,9 +231,8 @@ class Exchange:
 
     def _usage(self, reader: Reader) -> tuple[Usage, bool]:
         """So far; the request is measured only where the provider has not yet done so."""
-        if reader.answer.reported.uncached is None and self._asked is None:
-            self._asked = request_tokens(self._prepared.content or b"")
-        return reader.usage(self._asked or 0)
+        asked = self._estimate() if reader.answer.reported.uncached is None else 0
+        return reader.usage(asked)
 
     async def _write(self, response: web.StreamResponse, chunk: bytes) -> None:
         if self._agent_left:
@@ -296,6 +321,8 @@ class Exchange:
         usage, estimated = Usage(), False
         if self._reader is not None:
             usage, estimated = self._usage(self._reader)
+        elif self._sent:
+            usage, estimated = Usage(self._estimate()), True
         if self._work:
             self.services.settle(id(self), usage, self._price, estimated=estimated)
             self.services.check_budget()

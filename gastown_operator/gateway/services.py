@@ -52,7 +52,7 @@ class Services:
 
     def refusal(self) -> Failure | None:
         """Why a request is not even read."""
-        if self.ledger.stopped:
+        if self.check_budget():
             return self.spent()
         now = self.clock()
         if not self.rate.takes(now):

@@ -12,6 +12,9 @@ from gastown_operator.gateway.usage import Reported, Usage, text_tokens
 #: What the OpenAI APIs end a stream with.
 DONE: Final = b"[DONE]"
 
+#: What is counted of them; no API gives so many.
+_MAXIMUM_CHOICES: Final = 1024
+
 JsonObject = Mapping[str, Any]
 
 
@@ -36,6 +39,15 @@ class Answer:
     broken: str | None = None
     overloaded: bool = False
     progress: int = 0
+    _going: set[int] = field(init=False, factory=set)
+    _ended: set[int] = field(init=False, factory=set)
+
+    def choice(self, index: Any, *, ended: bool) -> None:
+        """One of several answers that pass together goes on or ends; all is said when none of them goes on."""
+        number = index if type(index) is int else 0
+        if len(self._going) + len(self._ended) < _MAXIMUM_CHOICES:
+            (self._ended if ended else self._going).add(number)  # the accounts may come with one that has ended
+        self.finished = bool(self._ended) and self._going <= self._ended
 
     def wrote(self, *texts: Any) -> None:
         """Count what the model wrote; anything but text is nothing."""

@@ -34,7 +34,7 @@ def _take(answer: Answer, event: Mapping[str, Any], part: str) -> None:
     choices = event.get("choices")
     for choice in choices if isinstance(choices, list) else ():
         _message(answer, at(choice, part))
-        answer.finished = answer.finished or isinstance(at(choice, "finish_reason"), str)
+        answer.choice(at(choice, "index"), ended=isinstance(at(choice, "finish_reason"), str))
 
 
 def _event(answer: Answer, event: Mapping[str, Any]) -> None:

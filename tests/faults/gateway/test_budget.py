@@ -12,11 +12,14 @@ from tests.faults.gateway.provider import (
     DONE,
     STOP,
     chat_usage,
+    data,
     delta,
     endless,
     finish,
     says,
+    silent,
     start,
+    status,
     stream,
     then_waits,
 )
@@ -194,3 +197,55 @@ async def test_what_is_finished_is_not_cut(tmp_path: Path) -> None:
         got = await gateway.ask()
         assert got.broken or got.content.endswith(STOP)
         assert gateway.stopped == "budget\n"
+
+
+async def test_a_request_that_was_sent_is_paid_although_nobody_waited_for_its_answer(tmp_path: Path) -> None:
+    async with bench(tmp_path, max_tokens=1000) as gateway:
+        gateway.provider.script(then_waits(pause=asyncio.Event()))
+        content = {"model": MODEL, "system": "word " * 200}
+        for count in range(1, 4):
+            asking = asyncio.create_task(gateway.ask(json=content))
+            await gateway.provider.until(lambda provider, count=count: len(provider.asked) == count)  # type: ignore[misc]
+            asking.cancel()
+            await gateway.settled()
+        assert gateway.record.input_tokens >= 750
+        assert gateway.record.estimated
+        asking = asyncio.create_task(gateway.ask(json=content))
+        await gateway.provider.until(lambda provider: len(provider.asked) == 4)
+        asking.cancel()
+        await gateway.settled()
+        assert gateway.stopped == "budget\n"
+
+
+async def test_a_request_that_is_refused_costs_nothing(tmp_path: Path) -> None:
+    async with bench(tmp_path) as gateway:
+        gateway.provider.script(status(400))
+        await gateway.ask(json={"model": MODEL, "system": "word " * 200})
+        assert gateway.record.input_tokens == 0
+
+
+async def test_requests_on_their_way_count_together(tmp_path: Path) -> None:
+    async with bench(tmp_path, max_tokens=1000) as gateway:
+        gateway.provider.script(silent)
+        content = {"model": MODEL, "stream": True, "system": "word " * 400}
+        waiting = [asyncio.create_task(gateway.ask(json=content)) for _ in range(3)]
+        await gateway.provider.until(lambda provider: len(provider.asked) == 3)
+        while not gateway.parts.ledger.meter.spent:  # noqa: ASYNC110 - a timer of the gateway, which tells nobody
+            await asyncio.sleep(0.01)
+        got = await gateway.ask(json=content)
+        assert got.status == 400
+        assert b"budget" in got.content
+        assert [answer.status for answer in await asyncio.gather(*waiting)] == [400, 400, 400]
+        assert len(gateway.provider.asked) == 3
+
+
+async def test_the_other_choices_of_a_request_are_stopped_too(tmp_path: Path) -> None:
+    def choice(index: int, text: str, reason: str | None = None) -> bytes:
+        return data({"choices": [{"index": index, "delta": {"content": text}, "finish_reason": reason}]})
+
+    async with bench(tmp_path, max_tokens=500) as gateway:
+        begun = choice(1, "x") + choice(0, "x", "stop")
+        gateway.provider.script(endless(begun, again=choice(1, "x" * 100), every=0.001))
+        assert (await gateway.ask("/v1/chat/completions")).broken
+        assert gateway.stopped == "budget\n"
+        await gateway.provider.until(lambda provider: provider.left == 1)

@@ -178,6 +178,19 @@ def test_what_breaks_off_is_estimated_by_the_length_of_its_text() -> None:
     assert read(openai_chat.CHAT, [sse(chat)]).usage(999) == (Usage(999, output=100), True)
 
 
+def test_accounts_that_come_with_a_choice_do_not_open_it_again() -> None:
+    """LiteLLM sends them so."""
+    usage = {"prompt_tokens": 7, "completion_tokens": 3}
+    events = [
+        {"choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": None}]},
+        {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+        {"choices": [{"index": 0, "delta": {}, "finish_reason": None}], "usage": usage},
+    ]
+    reader = read(openai_chat.CHAT, [*map(sse, events), b"data: [DONE]\n\n"])
+    assert reader.answer.complete
+    assert reader.usage(0) == (Usage(7, output=3), False)
+
+
 def test_pictures_in_a_request_are_not_counted_by_their_length() -> None:
     text = b'{"text":"' + b"word " * 400 + b'"}'
     picture = b'{"data":"' + b"iVBORw0K" * 50_000 + b'"}'
