@@ -108,7 +108,11 @@ def _judge(pod: Pod, record: GatewayRecord | None) -> Conclusion:
     keeper = _terminated(pod.container(KEEPER))
     word = _word_of(keeper)
     if _evicted_for_own_use(pod):
-        return Conclusion(OutcomeClass.RESOURCE_EXCEEDED, "EphemeralStorageExceeded", _of_pod(pod), word)
+        # The kubelet gives such a pod no time to save anything.
+        kept = _kept(word) or "; what it did since its last checkpoint is lost"
+        more = "raise spec.kubernetes.workspace.size or resources.limits.ephemeral-storage"
+        text = f"{_of_pod(pod)}{kept}; {more}"
+        return Conclusion(OutcomeClass.RESOURCE_EXCEEDED, "EphemeralStorageExceeded", text, word)
     if agent is None:
         return _agent_unknown(pod, word)
     if agent.exit_code == 0:
@@ -270,7 +274,7 @@ def _evicted_for_own_use(pod: Pod) -> bool:
 
 def _of_pod(pod: Pod) -> str:
     condition = pod.condition("DisruptionTarget")
-    said = pod.message or (condition.message if condition is not None else "")
+    said = (pod.message or (condition.message if condition is not None else "")).strip()
     return f"the pod was ended while the agent was working ({said or _disruption(pod)})"
 
 
