@@ -5,32 +5,27 @@ place of the keeper's own, and git reads them there: with the attributes of the 
 configuration (filters). `git add` in the agent's tree would follow what is swapped meanwhile, and ask nested repositories for their status.
 """
 
-import contextlib
 import os
 import re
-import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import attrs
 
-from gastown_operator.workload import lfs
+from gastown_operator.workload.copies import ATTRIBUTES, SNAPSHOT_TIMEOUT, Copies
 from gastown_operator.workload.errors import GitError, UnreadableRepositoryError
 from gastown_operator.workload.git import Git, nul_separated, printable
 from gastown_operator.workload.plain_files import read_beneath
 from gastown_operator.workload.release import Release
 from gastown_operator.workload.signatures import GITLINK, Entry, Known, entries_of_index
 from gastown_operator.workload.tree_files import Signature, TreeFiles
-from gastown_operator.workload.volumes import out_of_room
 
-SNAPSHOT_TIMEOUT: Final = 300.0
 #: Listing reads what the agent put in the place of `.gitignore` or of a nested repository, and may hold open; that must not cost the whole grace.
 LIST_TIMEOUT: Final = 45.0
 BATCH_BYTES: Final = 64 * 1024 * 1024
 BATCH_FILES: Final = 2000
-_ATTRIBUTES: Final = b".gitattributes"
 _MAXIMUM_INDEX_BYTES: Final = 256 * 1024 * 1024
 _MAXIMUM_EXCLUDES_BYTES: Final = 1024 * 1024
 _SKIP_WORKTREE: Final = b"S"
@@ -134,7 +129,7 @@ class Snapshots:
         changed: list[tuple[bytes, Signature]] = []
         unreadable: set[bytes] = set()
         # Attributes first: they decide how the other files are stored.
-        for path in sorted(candidates.files, key=lambda path: (os.path.basename(path) != _ATTRIBUTES, path)):
+        for path in sorted(candidates.files, key=lambda path: (os.path.basename(path) != ATTRIBUTES, path)):
             try:
                 signature = tree.signature(path)
             except OSError:
@@ -143,7 +138,7 @@ class Snapshots:
             known = self.known.get(path)
             if signature is None:
                 continue
-            if known is not None and known.signature == signature and os.path.basename(path) != _ATTRIBUTES:
+            if known is not None and known.signature == signature and os.path.basename(path) != ATTRIBUTES:
                 entries[path] = known.entry
             else:
                 changed.append((path, signature))
@@ -159,19 +154,19 @@ class Snapshots:
         """Write the objects of changed files; what cannot be read or stored is named."""
         stored: dict[bytes, Entry] = {}
         failed: set[bytes] = set()
-        mirror = Mirror(self.git, tree, self.scratch)
+        copies = Copies(self.git, tree, self.scratch)
         try:
             for batch in _batches(changed):
-                result = mirror.store(batch)
+                result = copies.store(batch)
                 stored.update({path: known.entry for path, known in result.stored.items()})
                 failed |= result.failed
-                self._no_room |= mirror.no_room
+                self._no_room |= copies.no_room
                 now = time.time_ns()
                 self.known.update(
                     {path: it for path, it in result.stored.items() if it.signature.is_settled(now)}
                 )
         finally:
-            mirror.clear()
+            copies.clear()
         return stored, failed
 
     def _untracked(self) -> tuple[list[bytes], set[bytes]]:
@@ -250,110 +245,6 @@ class _Candidates:
 
     files: set[bytes]
     kept: dict[bytes, Entry]
-
-
-@attrs.frozen
-class Stored:
-    """What became of a batch of files."""
-
-    stored: dict[bytes, Known]
-    failed: set[bytes]
-
-
-@attrs.define
-class Mirror:
-    """A work tree of the keeper's own, which holds a batch of the agent's files at a time, and its attributes all the time.
-
-    Attributes:
-        no_room: whether a file could not be stored because the keeper's volume is full.
-    """
-
-    git: Git
-    tree: TreeFiles
-    scratch: Path
-    no_room: bool = False
-    _attributes: list[Path] = attrs.field(init=False, factory=list)
-
-    @property
-    def root(self) -> Path:
-        """The work tree."""
-        return self.scratch / "mirror"
-
-    def store(self, batch: Iterable[bytes]) -> Stored:
-        """Copy files, write their objects, and remove the copies."""
-        copied: dict[bytes, Signature] = {}
-        failed: set[bytes] = set()
-        for path in batch:
-            try:
-                signature = self._copy(path)
-            except OSError as error:
-                failed.add(path)
-                self._failed(error, path)
-                continue
-            if signature is not None:
-                copied[path] = signature
-        self._replace_by_pointers([path for path in copied if os.path.basename(path) != _ATTRIBUTES])
-        entries = self._objects(list(copied))
-        failed |= copied.keys() - entries.keys()
-        for path in copied:
-            if os.path.basename(path) != _ATTRIBUTES:
-                os.unlink(os.path.join(os.fsencode(self.root), path))
-        return Stored({path: Known(copied[path], entry) for path, entry in entries.items()}, failed)
-
-    def clear(self) -> None:
-        """Leave nothing behind."""
-        shutil.rmtree(self.root, ignore_errors=True)
-
-    def _failed(self, error: Exception, path: bytes) -> None:
-        """Note a lack of room, and give back what half a copy takes."""
-        self.no_room = self.no_room or out_of_room(error, self.scratch)
-        with contextlib.suppress(OSError):
-            os.unlink(os.path.join(os.fsencode(self.root), path))
-
-    def _copy(self, path: bytes) -> Signature | None:
-        target = os.path.join(os.fsencode(self.root), path)
-        _make_directories(os.path.dirname(target))
-        signature = self.tree.copy(path, target)
-        if os.path.basename(path) == _ATTRIBUTES and signature is not None and not os.path.islink(target):
-            self._attributes.append(Path(os.fsdecode(target)))
-        return signature
-
-    def _replace_by_pointers(self, paths: list[bytes]) -> None:
-        attributes = (path for path in self._attributes if b"lfs" in path.read_bytes())
-        if paths and any(attributes):
-            git = attrs.evolve(self.git, work_tree=self.root, index=self.scratch / "no-index")
-            lfs.replace_by_pointers(git, self.tree, self.root, paths)
-
-    def _objects(self, paths: list[bytes]) -> dict[bytes, Entry]:
-        """Entries of the copies. One that git refuses (an encoding that does not fit) must not cost the others."""
-        if not paths:
-            return {}
-        git = attrs.evolve(self.git, work_tree=self.root, index=self.scratch / "mirror-index")
-        try:
-            return self._added(git, paths)
-        except GitError as error:
-            if len(paths) == 1:
-                self.no_room = self.no_room or out_of_room(error, self.scratch)
-                return {}
-        half = len(paths) // 2
-        return {**self._objects(paths[:half]), **self._objects(paths[half:])}
-
-    def _added(self, git: Git, paths: list[bytes]) -> dict[bytes, Entry]:
-        git.run("read-tree", "--empty")
-        git.run(
-            "update-index", "--add", "-z", "--stdin", stdin=nul_separated(paths), timeout=SNAPSHOT_TIMEOUT
-        )
-        return entries_of_index(git)
-
-
-def _make_directories(path: bytes) -> None:
-    """As `os.makedirs`, whose recursion ends at a thousand directories."""
-    missing = []
-    while not os.path.isdir(path):
-        missing.append(path)
-        path = os.path.dirname(path)
-    for directory in reversed(missing):
-        os.mkdir(directory)
 
 
 def _batches(changed: list[tuple[bytes, Signature]]) -> Iterator[list[bytes]]:
