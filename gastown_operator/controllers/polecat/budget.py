@@ -4,7 +4,7 @@ Shared money is reserved: an attempt is charged what it may use until its gatewa
 run at once can never spend more than there is, and one whose gateway left no word costs all that it was allowed to.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_DOWN, Decimal, InvalidOperation
 from typing import Final, TypeVar
@@ -102,7 +102,7 @@ def grant(polecat: Polecat, rig: Rig, spent_today: Spending, slots: int) -> Gran
     )
 
 
-def spent_today(rig: Rig, polecats: Iterable[tuple[Polecat, Iterable[Pod]]], today: date) -> Spending:
+def spent_today(rig: Rig, polecats: Iterable[tuple[Polecat, Sequence[Pod]]], today: date) -> Spending:
     """What a rig's polecats have cost today, with what those that run may still cost.
 
     Args:
@@ -121,6 +121,8 @@ def spent_today(rig: Rig, polecats: Iterable[tuple[Polecat, Iterable[Pod]]], tod
         ended = {attempt.pod_uid for attempt in polecat.status.attempts}
         metadata = polecat.metadata
         current = names.pod_name(metadata.name, polecat.status.attempt or 1, metadata.uid)
+        if polecat.status.pod_active and current not in {pod.metadata.name for pod in pods}:
+            total += reserved_by(polecat.status.reserved)  # its pod is gone, and that is not recorded yet
         for pod in pods:
             # Earlier ones have ended, though the status may not list them any more.
             if pod.metadata.name == current and pod.metadata.uid not in ended:

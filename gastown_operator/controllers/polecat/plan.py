@@ -75,14 +75,14 @@ def _decide(observed: Observed, settings: OperatorSettings, now: datetime) -> De
         return ended(observed, now)
     if pod is not None and pod.phase.terminal:
         return conclude(polecat, rig, pod, of_ended_pod(polecat, pod), now)
+    if pod is None and polecat.status.pod_active:
+        return conclude(polecat, rig, None, of_vanished_pod(polecat), now)
     if polecat.spec.desired_state is DesiredState.TERMINATED:
         return _terminate(observed, now)
     if pod is not None and polecat.spec.desired_state is DesiredState.IDLE:
         return _pause(polecat, pod)
     if pod is not None:
         return follow(polecat, pod, settings, now)
-    if polecat.status.pod_active:
-        return conclude(polecat, rig, None, of_vanished_pod(polecat), now)
     if polecat.spec.desired_state is DesiredState.IDLE:
         return _idle(polecat)
     return _start(observed, settings, now)
@@ -98,7 +98,7 @@ def _terminate(observed: Observed, now: datetime) -> Decision:
             message="its pod is ending; its work is being pushed",
             progressing=True,
         )
-        return Decision(state, evolve(polecat.status, pod_active=True), deletion(pod))
+        return Decision(state, with_pod(polecat, pod), deletion(pod))
     state = State(
         phase=PolecatPhase.TERMINATED,
         reason="Terminated",

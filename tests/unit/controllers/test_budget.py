@@ -183,3 +183,9 @@ def test_enough_for_one_start_is_not_shared_until_it_is_enough_for_none() -> Non
 
     assert granted.budget == Budget(max_tokens=1000, max_cost_usd=Decimal("0.001"))
     assert grant(polecat(), daily, Spending(tokens=4500), 8).reason == "RigBudgetUsedUp"
+
+
+def test_a_pod_that_is_gone_reserves_what_it_did_until_its_end_is_recorded() -> None:
+    told = {"podActive": True, "reserved": {"maxTokens": 700}}
+
+    assert spent_today(rig(), [(polecat(status=told), [])], TODAY) == Spending(tokens=700)

@@ -11,7 +11,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 from datetime import datetime
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import orjson
@@ -20,23 +20,25 @@ import pytest
 from gastown_operator.api import labels
 from gastown_operator.api.core import POD, Pod
 from gastown_operator.api.polecat import POLECAT, Polecat
-from gastown_operator.api.rig import RIG
+from gastown_operator.api.rig import RIG, Rig
 from gastown_operator.controllers.credential.problem import Credentials
 from gastown_operator.controllers.network.fence import Fence
 from gastown_operator.controllers.polecat.admission import Admission
+from gastown_operator.controllers.polecat.budget import reservation, reserved_by
 from gastown_operator.controllers.polecat.observe import POD_INDEXES, POLECAT_INDEXES, Observed, observe
 from gastown_operator.controllers.polecat.plan import plan
 from gastown_operator.controllers.polecat.reconciler import Wakeups
 from gastown_operator.runtime.controller import Watch, for_object, mapped, owned_by
 from gastown_operator.runtime.errors import Forbidden
 from gastown_operator.runtime.execution import NotOurs, Refusal
-from gastown_operator.runtime.objects import Object, ObjectKey, format_time
-from gastown_operator.runtime.plan import Create, Delete, Plan, controller_of
+from gastown_operator.runtime.objects import Object, ObjectKey, Resource, format_time
+from gastown_operator.runtime.plan import Create, Delete, MergePatch, Plan, controller_of
 from gastown_operator.runtime.store import Event, Partition, Store
 from gastown_operator.runtime.testing import VirtualClock
 from gastown_operator.workload.message import Outcome
-from tests.unit.controllers.objects import SETTINGS, WORKERS, merged, rig, terminated, word
+from tests.unit.controllers.objects import SETTINGS, WORKERS, merged, rig_body, terminated, word
 
+KINDS: dict[str, Resource[Any]] = {"Polecat": POLECAT, "Pod": POD, "Rig": RIG}
 NAMES = ["ash", "birch", "cedar", "dogwood"]
 JSON = dict[str, Any]
 
@@ -46,7 +48,9 @@ class Server:
     """Objects by kind and key as JSON, and what the watches have not delivered yet."""
 
     version: int = 1
-    objects: dict[str, dict[ObjectKey, JSON]] = attrs.field(factory=lambda: {"Polecat": {}, "Pod": {}})
+    objects: dict[str, dict[ObjectKey, JSON]] = attrs.field(
+        factory=lambda: {"Polecat": {}, "Pod": {}, "Rig": {}}
+    )
     undelivered: dict[str, deque[tuple[str, JSON]]] = attrs.field(factory=lambda: defaultdict(deque))
     uids: int = 0
     created_pods: list[str] = attrs.field(factory=list)
@@ -62,7 +66,7 @@ class Server:
             metadata = {**metadata, "uid": f"uid-{self.uids:04}"}
         body = {**body, "metadata": {**metadata, "resourceVersion": str(self.version)}}
         body = orjson.loads(orjson.dumps(body))  # what is stored is JSON, whatever was given
-        self.objects[kind][ObjectKey(metadata["namespace"], metadata["name"])] = body
+        self.objects[kind][ObjectKey(metadata.get("namespace", ""), metadata["name"])] = body
         if body.get("status", {}).get("phase") == "Done":
             self.done.add(metadata["name"])
         self.undelivered[kind].append(("PUT", body))
@@ -74,6 +78,21 @@ class Server:
         body = self.objects[kind].pop(key)
         body = {**body, "metadata": {**body["metadata"], "resourceVersion": str(self.version)}}
         self.undelivered[kind].append(("REMOVE", body))
+
+    def delete_polecat(self, key: ObjectKey, now: datetime) -> None:
+        """Ask for a polecat's deletion, which waits for its finalizers."""
+        body = self.objects["Polecat"][key]
+        if "deletionTimestamp" not in body["metadata"]:
+            generation = body["metadata"]["generation"] + 1
+            leaving = {"deletionTimestamp": format_time(now), "generation": generation}
+            self.put("Polecat", merged(body, {"metadata": leaving}))
+        self.finalized(key)
+
+    def finalized(self, key: ObjectKey) -> None:
+        """A polecat that is being deleted goes when nobody holds it up."""
+        metadata = self.objects["Polecat"][key]["metadata"]
+        if "deletionTimestamp" in metadata and not metadata.get("finalizers"):
+            self.remove("Polecat", key)
 
     def delete_pod(self, key: ObjectKey, now: datetime) -> None:
         """Ask for a pod's deletion; the kubelet ends it later."""
@@ -93,20 +112,20 @@ class Flight:
 class Operator:
     """One life of the operator: caches, admission, and the keys that its watches woke."""
 
-    def __init__(self, server: Server, clock: VirtualClock, maximum: int) -> None:
+    def __init__(self, server: Server, clock: VirtualClock) -> None:
         self.server = server
         self.clock = clock
         self.polecats: Store[Polecat] = Store(POLECAT, dict(POLECAT_INDEXES))
         self.pods: Store[Pod] = Store(POD, dict(POD_INDEXES))
-        self.rigs = Store(RIG)
-        self.rigs.partition().put(rig(settings={"maxPolecats": maximum}))
+        self.rigs: Store[Rig] = Store(RIG)
         self.admission = Admission(self.polecats, self.pods, clock)
         self.woken: dict[ObjectKey, float] = {}
-        self.flights: dict[ObjectKey, Flight] = {}
+        self.flights: dict[ObjectKey, Any] = {}
         self.behind: dict[ObjectKey, dict[str, int]] = defaultdict(dict)
         self.partitions: dict[str, Partition[Any]] = {
             "Polecat": self.polecats.partition(),
             "Pod": self.pods.partition(),
+            "Rig": self.rigs.partition(),
         }
         self.wakeups = Wakeups(self.admission, self.rigs)
         self._watch(self.wakeups)
@@ -137,7 +156,8 @@ class Operator:
     @staticmethod
     def project(kind: str, body: JSON) -> Object:
         """The cached form of an object."""
-        return (POLECAT if kind == "Polecat" else POD).project(body)
+        cached: Object = KINDS[kind].project(body)
+        return cached
 
     def deliver(self, kind: str) -> None:
         """Let the cache see the next event of a kind."""
@@ -172,7 +192,7 @@ class Operator:
         decided = plan(observed, SETTINGS, self.clock.now())
         for action in decided.actions:
             if isinstance(action, Create):
-                self.admission.assume(polecat, action.key)
+                self.admission.assume(polecat, action.key, reserved_by(reservation(POD.project(action.body))))
         self.flights[key] = Flight(observed, decided)
 
     def land(self, key: ObjectKey) -> None:
@@ -193,6 +213,8 @@ class Operator:
                 refusal = self._create(polecat, action)
                 if refusal is not None:
                     return refusal
+            elif isinstance(action, MergePatch):
+                self._finalize(key, action)
             elif isinstance(action, Delete):
                 live = self.server.objects["Pod"].get(action.key)
                 if live is not None and live["metadata"]["uid"] == action.uid:
@@ -211,6 +233,16 @@ class Operator:
             due = self.clock.monotonic() + decided.requeue_after
             self.woken[key] = min(due, self.woken.get(key, due))
         return None
+
+    def _finalize(self, key: ObjectKey, action: MergePatch) -> None:
+        """Change the finalizers of a polecat, if it is the one that was looked at."""
+        stored, wanted = self.server.objects["Polecat"].get(key), action.body["metadata"]
+        if stored is None or stored["metadata"]["resourceVersion"] != wanted["resourceVersion"]:
+            self.woken[key] = self.clock.monotonic()  # a conflict: the executor tries again
+            return
+        body = merged(stored, {"metadata": {"finalizers": list(wanted["finalizers"])}})
+        self.behind[key]["Polecat"] = self.server.put("Polecat", body)
+        self.server.finalized(key)
 
     def _create(self, polecat: Polecat, action: Create) -> Refusal | None:
         key = polecat.metadata.key
@@ -251,12 +283,16 @@ def ending(outcome: Outcome, now: datetime) -> JSON:
 class World:
     """Users, kubelet, watches and workers, in an order that a seed decides."""
 
+    agent_config: ClassVar[JSON] = {"command": ["true"]}
+    rig_spec: ClassVar[JSON] = {}
+
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)  # noqa: S311 - reproducible, not secret
         self.maximum = self.random.choice([1, 2])
         self.clock = VirtualClock()
         self.server = Server()
-        self.operator = Operator(self.server, self.clock, self.maximum)
+        self.server.put("Rig", rig_body(settings={"maxPolecats": self.maximum}, **self.rig_spec))
+        self.operator = self.starts()
         self.trace: list[str] = []
         self.weights: dict[Callable[[], None], int] = {
             self.user_creates: 6,
@@ -272,6 +308,10 @@ class World:
             self.the_operator_dies_and_comes_back: 1,
             self.time_passes: 3,
         }
+
+    def starts(self) -> Operator:
+        """Another life of the operator."""
+        return Operator(self.server, self.clock)
 
     def walk(self, steps: int) -> None:
         """Do some steps, each checked, and come to rest."""
@@ -325,7 +365,7 @@ class World:
             "desiredState": "Working",
             "beadID": bead,
             "agent": "custom",
-            "agentConfig": {"command": ["true"]},
+            "agentConfig": self.agent_config,
             "priority": self.random.choice([-1, 0, 1]),
             "dependsOn": needed,
             "retry": self.random.choice([{}, {"classes": ["AgentError"], "maxAttempts": 2}]),
@@ -336,7 +376,7 @@ class World:
         key = self._any("Polecat")
         if key is not None:
             self.note("delete", key)
-            self.server.remove("Polecat", key)
+            self.server.delete_polecat(key, self.clock.now())
 
     def user_changes_a_mind(self) -> None:
         key = self._any("Polecat")
@@ -362,9 +402,13 @@ class World:
         elif phase in ("Pending", "Running"):
             ways = [Outcome.SUCCEEDED, Outcome.NO_CHANGES, Outcome.INTERRUPTED, Outcome.AGENT_ERROR]
             outcome = Outcome.INTERRUPTED if deleting else self.random.choice(ways)
-            self.server.put("Pod", {**body, "status": ending(outcome, self.clock.now())})
+            self.ends(body, outcome)
         elif deleting:
             self.server.remove("Pod", key)
+
+    def ends(self, body: JSON, outcome: Outcome) -> None:
+        """All of its containers have ended."""
+        self.server.put("Pod", {**body, "status": ending(outcome, self.clock.now())})
 
     def somebody_deletes_a_pod(self) -> None:
         key = self._any("Pod")
@@ -410,7 +454,7 @@ class World:
         for key in sorted(self.operator.flights):
             if self.random.random() < 0.5:
                 self.operator.land(key)
-        self.operator = Operator(self.server, self.clock, self.maximum)
+        self.operator = self.starts()
         for key in self.server.objects["Polecat"]:
             self.operator.woken[key] = self.clock.monotonic()
 
@@ -434,10 +478,11 @@ class World:
             assert ended or self.rests(body), f"{key} never ends: {body['status']}"
         version = self.server.version
         self.clock.move(3600)
-        for key in sorted(self.server.objects["Polecat"]):
+        for key in sorted([*self.server.objects["Polecat"], *self.server.objects["Rig"]]):
             self.operator.woken[key] = self.clock.monotonic()
             self.operator.take(key)
-            self.operator.land(key)
+            if key in self.operator.flights:
+                self.operator.land(key)
         assert self.server.version == version, "something is written though nothing changed"
 
     def rests(self, body: JSON) -> bool:
@@ -465,7 +510,7 @@ class World:
         pending = any(self.server.undelivered.values())
         changed = before != (self.server.version, dict(self.operator.woken), len(self.operator.flights))
         if not changed and self.operator.woken:
-            self.clock.move(400)
+            self.clock.move(max(1.0, min(self.operator.woken.values()) - self.clock.monotonic()))
             return True
         return changed or pending
 
@@ -474,7 +519,7 @@ class World:
         deleting = "deletionTimestamp" in body["metadata"]
         if phase in ("Pending", "Running"):
             outcome = Outcome.INTERRUPTED if deleting else Outcome.SUCCEEDED
-            self.server.put("Pod", {**body, "status": ending(outcome, self.clock.now())})
+            self.ends(body, outcome)
         elif deleting:
             self.server.remove("Pod", ObjectKey(WORKERS, body["metadata"]["name"]))
 

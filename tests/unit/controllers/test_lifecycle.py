@@ -551,3 +551,15 @@ def test_whatever_a_container_says_the_status_is_one_that_the_api_stores(odd: di
     assert 0 <= (told.status.commits or 0) < 2**63
     for commit in (told.status.base_commit, told.status.head_commit):
         assert commit is None or re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", commit)
+
+
+@pytest.mark.parametrize("wanted", ["Idle", "Terminated"])
+def test_what_is_stopped_before_its_start_was_told_is_charged_all_the_same(wanted: str) -> None:
+    subject = polecat(desiredState=wanted, budget={"maxTokens": 2000})
+    works = pod(owner=subject, clone=terminated(), agent=running(), metadata=dict(RESERVED))
+
+    told = after(subject, decide(observed(subject, works)))
+    lost = after(told, decide(observed(told, None)))
+
+    assert lost.status.usage is not None
+    assert lost.status.usage.input_tokens == 2000
