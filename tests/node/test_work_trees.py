@@ -67,6 +67,8 @@ mkdir -p $store && cp large.bin $store/$digest
 """
 FULL = f"{WORK} && echo left > left.txt && head -c 64000000 /dev/urandom > large.bin"
 
+EVICTED = f"{WORK} && head -c 64000000 /dev/urandom > large.bin; sleep 200"
+
 
 @frozen
 class Slung:
@@ -143,12 +145,14 @@ def _mirrored(site: Site, directory: Path) -> RigHandle:
 def slung(site: Site, small_volume: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Slung]:
     """All polecats of this module at once."""
     scripts = {"traps": TRAPS, "gone": GONE, "rewritten": REWRITTEN, "kinds": KINDS}
-    rigs = {name: site.rig(name) for name in ("full", *scripts, "history")}
+    rigs = {name: site.rig(name) for name in ("full", "evicted", *scripts, "history")}
     rigs["mirrored"] = _mirrored(site, tmp_path_factory.mktemp("mirror"))
     _grow(rigs["history"])
     _claim(rigs["full"], small_volume)
     small = {"workspace": {"storageClassName": rigs["full"].name, "size": "16Mi"}}
+    limited = {"workspace": {"size": "16Mi"}}
     return {
+        "evicted": Slung(rigs["evicted"], rigs["evicted"].sling("evicted", EVICTED, kubernetes=limited)),
         "full": Slung(rigs["full"], rigs["full"].sling("full", FULL, kubernetes=small)),
         "history": Slung(rigs["history"], rigs["history"].sling("history", HISTORY)),
         "mirrored": Slung(rigs["mirrored"], rigs["mirrored"].sling("mirrored", MIRRORED)),
@@ -217,3 +221,11 @@ def test_a_full_volume_costs_the_agent_its_success_and_none_of_its_work(slung: d
     assert "no room is left in the workspace" in condition(status, "Ready")["message"]
     assert slung["full"].rig.files(slung["full"].branch) == {"README.md", "work.txt"}
     assert {"left.txt", "large.bin"} <= slung["full"].rig.files(polecat.ref("wip"))
+
+
+def test_a_workspace_larger_than_its_limit_ends_the_pod_and_what_is_lost_is_said(
+    slung: dict[str, Slung],
+) -> None:
+    polecat = slung["evicted"].polecat
+    lost = "what it did since its last checkpoint is lost"
+    polecat.tells("Stuck", "EphemeralStorageExceeded", 'exceeds the limit "16Mi"', lost, "workspace.size")
