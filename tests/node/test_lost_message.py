@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from attrs import define
+from attrs import define, frozen
 
 from gastown_operator.api.core import POD
 from gastown_operator.workload.message import decode
 from hack.lab.layout import Layout
 from tests.apiserver.client import JSON
+from tests.support import pod_processes
 from tests.support.cluster import environment
 from tests.support.polecats import PolecatHandle, eventually
 from tests.support.site import RigHandle, Site
@@ -37,10 +38,44 @@ def _cut_short(file: Path) -> None:
     file.write_bytes(whole[: len(whole) // 2])
 
 
-#: What happens to the keeper's message besides its being killed, and the reason that follows.
-LOSSES: Mapping[str, tuple[Callable[[Path], None], str]] = {
-    "unfinished": (_nothing, "PushUnfinished"),
-    "cut-short": (_cut_short, "KeeperMessageMissing"),
+def _kill_keeper(layout: Layout, pod: JSON) -> None:
+    """Kill the keeper's process as the kernel's OOM killer would."""
+    statuses = pod["status"]["initContainerStatuses"] + pod["status"]["containerStatuses"]
+    (keeper,) = (one for one in statuses if one["name"] == "keeper")
+    container = keeper["containerID"].removeprefix("containerd://")
+    subprocess.run(
+        [
+            *("ctr", f"--address={layout.containerd_socket}", "--namespace=k8s.io"),
+            *("task", "kill", "--signal=SIGKILL", container),
+        ],
+        check=True,
+    )
+
+
+def _kill_pod(layout: Layout, pod: JSON) -> None:
+    """Kill all that is left of the pod, as a power failure would."""
+    pod_processes.kill(layout, pod["metadata"]["uid"])
+
+
+@frozen
+class Loss:
+    """A way to lose the keeper's last word.
+
+    Attributes:
+        spoil: what is done to the message that it wrote before it pushed.
+        kill: what is killed then.
+        reason: what the polecat is told to have ended of.
+    """
+
+    spoil: Callable[[Path], None]
+    kill: Callable[[Layout, JSON], None]
+    reason: str
+
+
+LOSSES: Mapping[str, Loss] = {
+    "unfinished": Loss(_nothing, _kill_keeper, "PushUnfinished"),
+    "cut-short": Loss(_cut_short, _kill_keeper, "KeeperMessageMissing"),
+    "whole-pod": Loss(_nothing, _kill_pod, "PushUnfinished"),
 }
 
 
@@ -75,7 +110,7 @@ def _hold(site: Site, rig: RigHandle) -> Held:
 def test_work_whose_report_was_lost_is_found_on_the_server(
     site: Site, held: dict[str, Held], name: str
 ) -> None:
-    spoil, reason = LOSSES[name]
+    loss = LOSSES[name]
     rig, polecat, done = held[name].rig, held[name].polecat, held[name].done
     eventually(lambda: done in rig.refs, "the done ref is on the server")
 
@@ -83,26 +118,12 @@ def test_work_whose_report_was_lost_is_found_on_the_server(
     pod = site.cluster.get(POD, rig.namespace, "polecat-lost")
     assert pod is not None
     (message,) = (layout.kubelet / "pods" / pod["metadata"]["uid"] / "containers" / "keeper").iterdir()
-    spoil(message)
-    _kill_keeper(layout, pod)
+    loss.spoil(message)
+    loss.kill(layout, pod)
     held[name].file.unlink()
 
-    polecat.tells("Idle", reason, "another attempt")
+    polecat.tells("Idle", loss.reason, "another attempt")
     status = polecat.tells("Done", "Done", "polecat/lost")
     assert status["attempt"] == 2
     assert status["headCommit"] == rig.refs["refs/heads/polecat/lost"] == rig.refs[done]
     assert site.git.show(rig.repository, status["headCommit"], "runs.txt") == "run\n"
-
-
-def _kill_keeper(layout: Layout, pod: JSON) -> None:
-    """Kill the keeper's process as the kernel's OOM killer would."""
-    statuses = pod["status"]["initContainerStatuses"] + pod["status"]["containerStatuses"]
-    (keeper,) = (one for one in statuses if one["name"] == "keeper")
-    container = keeper["containerID"].removeprefix("containerd://")
-    subprocess.run(
-        [
-            *("ctr", f"--address={layout.containerd_socket}", "--namespace=k8s.io"),
-            *("task", "kill", "--signal=SIGKILL", container),
-        ],
-        check=True,
-    )

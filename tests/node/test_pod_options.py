@@ -1,7 +1,7 @@
 """What a Polecat may ask of its pod and of its life, each once on a real node."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 from gastown_operator.api import labels
 from gastown_operator.api.core import POD
 from gastown_operator.api.polecat import POLECAT
-from tests.support import volumes
+from tests.support import gates, volumes
 from tests.support.cluster import kubectl
 from tests.support.polecats import PolecatHandle, condition
 from tests.support.site import RigHandle, Site
@@ -33,6 +33,7 @@ echo preparing
 [ ! -e "$GASTOWN_CACHE/seen" ] || echo "the cache is warm"
 touch "$GASTOWN_CACHE/seen"
 """
+QUEUE = "tested-queue"
 SLOTS = {"settings": {"maxPolecats": 20}}
 
 
@@ -41,7 +42,7 @@ def _writes(name: str, text: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def rigs(site: Site, tmp_path_factory: pytest.TempPathFactory) -> dict[str, RigHandle]:
+def rigs(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, RigHandle]]:
     """A rig with room, and those where something is in the way or at hand."""
     rigs = {name: site.rig(name, spec=SLOTS) for name in ("options", "limited", "quota")}
     cache = {"cache": {"claimName": "cache"}}
@@ -61,7 +62,13 @@ def rigs(site: Site, tmp_path_factory: pytest.TempPathFactory) -> dict[str, RigH
         "handler": "runc",
     }
     kubectl("apply", "--filename=-", stdin=json.dumps(runtime))
-    return rigs
+    if gates.served():
+        gates.close(QUEUE)
+    yield rigs
+    if gates.served():
+        gates.remove(QUEUE)
+    kubectl("delete", "runtimeclass", "tested")
+    kubectl("delete", "--wait=false", "persistentvolume", rigs["options"].name, rigs["cached"].name)
 
 
 def _create(rig: RigHandle, version: str, kind: str, name: str, spec: Mapping[str, Any]) -> None:
@@ -77,7 +84,7 @@ def slung(rigs: dict[str, RigHandle]) -> dict[str, PolecatHandle]:
         rigs[name] for name in ("options", "limited", "quota", "cached", "sandbox")
     )
     workspace = {"workspace": {"size": volumes.SIZE, "storageClassName": options.name}}
-    nowhere = {"nodeSelector": {"example.invalid/gpu": "yes"}, "queueName": "team-queue"}
+    nowhere = {"nodeSelector": {"example.invalid/gpu": "yes"}}
     sandboxed = {"runtimeClassName": "tested"}
     polecats = [
         options.sling("by-itself", SECOND_TIME, retry={"classes": ["AgentError"]}),
@@ -93,6 +100,7 @@ def slung(rigs: dict[str, RigHandle]) -> dict[str, PolecatHandle]:
         options.sling("unprepared", setupCommand="echo 'no compiler here' >&2; exit 3"),
         options.sling("volume", kubernetes=workspace),
         options.sling("nowhere", kubernetes=nowhere),
+        options.sling("gated", kubernetes={"queueName": QUEUE}),
         options.sling("passing", ttlSecondsAfterFinished=1),
         options.sling("unsandboxed", kubernetes=sandboxed),
         sandbox.sling("sandboxed", kubernetes=sandboxed),
@@ -107,7 +115,6 @@ def test_a_full_quota_is_waited_for(rigs: dict[str, RigHandle], slung: dict[str,
     status = polecat.tells("Idle", "QuotaExceeded", "exceeded quota: none", "pods=1")
     assert condition(status, "Queued")["status"] == "True"
     _create(rigs["quota"], "v1", "ResourceQuota", "none", {"hard": {"pods": "5"}})
-    assert polecat.until("Done")["attempt"] == 1
 
 
 def test_a_pod_beyond_a_limit_range_is_refused_with_the_server_s_words(
@@ -120,16 +127,23 @@ def test_a_pod_beyond_a_limit_range_is_refused_with_the_server_s_words(
     polecat.until("Done")
 
 
-def test_a_pod_that_no_node_can_take_is_a_wait_and_carries_its_queue(
-    slung: dict[str, PolecatHandle],
-) -> None:
+def test_a_pod_that_no_node_can_take_is_a_wait(slung: dict[str, PolecatHandle]) -> None:
     polecat = slung["nowhere"]
     status = polecat.until("Idle", "Unschedulable")
     assert "node affinity/selector" in condition(status, "Ready")["message"]
-    (pod,) = polecat.pods()
-    assert pod["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "team-queue"
     polecat.delete()
     polecat.until_gone(POLECAT, "nowhere")
+
+
+def test_a_pod_carries_its_queue_and_waits_at_the_queue_s_gate(slung: dict[str, PolecatHandle]) -> None:
+    polecat = slung["gated"]
+    if gates.served():
+        status = polecat.until("Idle", "SchedulingGated")
+        assert "non-empty scheduling gates" in condition(status, "Ready")["message"]
+        gates.admit(polecat.namespace, "polecat-gated")
+    polecat.until("Done")
+    (pod,) = polecat.pods()
+    assert pod["metadata"]["labels"][gates.QUEUE_LABEL] == QUEUE
 
 
 def test_a_runtime_class_needs_the_rig_s_word(slung: dict[str, PolecatHandle]) -> None:
@@ -211,3 +225,7 @@ def test_a_class_that_shall_be_retried_is_retried(slung: dict[str, PolecatHandle
     status = slung["by-itself"].until("Done", seconds=120)
     assert [attempt["class"] for attempt in status["attempts"]] == ["AgentError", "Succeeded"]
     assert (status["round"], status["retries"]) == (2, 1)
+
+
+def test_a_quota_that_has_room_again_is_noticed(slung: dict[str, PolecatHandle]) -> None:
+    assert slung["quota"].until("Done")["attempt"] == 1
