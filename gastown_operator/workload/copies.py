@@ -39,6 +39,7 @@ class Copies:
         scratch: a directory of the keeper's own, in which the work tree is made.
 
     Attributes:
+        root: the work tree.
         no_room: whether a file could not be stored because the keeper's volume is full.
     """
 
@@ -46,12 +47,15 @@ class Copies:
     tree: TreeFiles
     scratch: Path
     no_room: bool = False
+    root: Path = attrs.field(init=False)
+    _root: bytes = attrs.field(init=False)
+    _made: bytes = attrs.field(init=False, default=b"")
     _attributes: list[Path] = attrs.field(init=False, factory=list)
 
-    @property
-    def root(self) -> Path:
-        """The work tree."""
-        return self.scratch / "mirror"
+    def __attrs_post_init__(self) -> None:
+        """Where the copies are is said once, since there may be a hundred thousand of them."""
+        self.root = self.scratch / "mirror"
+        self._root = os.fsencode(self.root)
 
     def store(self, batch: Iterable[bytes]) -> Stored:
         """Copy files, write their objects, and remove the copies."""
@@ -71,7 +75,7 @@ class Copies:
         failed |= copied.keys() - entries.keys()
         for path in copied:
             if os.path.basename(path) != ATTRIBUTES:
-                os.unlink(os.path.join(os.fsencode(self.root), path))
+                os.unlink(self._place(path))
         return Stored({path: Known(copied[path], entry) for path, entry in entries.items()}, failed)
 
     def clear(self) -> None:
@@ -82,11 +86,17 @@ class Copies:
         """Note a lack of room, and give back what half a copy takes."""
         self.no_room = self.no_room or out_of_room(error, self.scratch)
         with contextlib.suppress(OSError):
-            os.unlink(os.path.join(os.fsencode(self.root), path))
+            os.unlink(self._place(path))
+
+    def _place(self, path: bytes) -> bytes:
+        return self._root + b"/" + path
 
     def _copy(self, path: bytes) -> Signature | None:
-        target = os.path.join(os.fsencode(self.root), path)
-        _make_directories(os.path.dirname(target))
+        target = self._place(path)
+        directory = os.path.dirname(target)
+        if directory != self._made:
+            _make_directories(directory)
+            self._made = directory
         signature = self.tree.copy(path, target)
         if os.path.basename(path) == ATTRIBUTES and signature is not None and not os.path.islink(target):
             self._attributes.append(Path(os.fsdecode(target)))
