@@ -6,9 +6,9 @@ not over, are passed over until their own time comes. What the caches cannot sho
 assumed until it is seen.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC
-from itertools import islice
+from itertools import islice, starmap
 from typing import Any, Final
 
 from attrs import define, evolve, field, frozen
@@ -25,6 +25,7 @@ from gastown_operator.controllers.polecat.budget import (
     Spending,
     grant,
     is_limited,
+    settles,
     spent_today,
 )
 from gastown_operator.controllers.polecat.dependencies import missing
@@ -120,7 +121,8 @@ class Admission:
             return Grant()
         name = rig.metadata.name
         free = rig.spec.settings.max_polecats - self.active(name, besides=polecat)
-        return grant(polecat, rig, self._spent_today(rig, besides=polecat), max(1, free))
+        granted = grant(polecat, rig, self._spent_today(rig, besides=polecat), max(1, free))
+        return evolve(granted, settles=bool(granted.reason) and any(starmap(settles, self._of_rig(name))))
 
     def _spent_today(self, rig: Rig, *, besides: Polecat) -> Spending:
         if rig.spec.budget == Budget():
@@ -128,11 +130,11 @@ class Admission:
         name = rig.metadata.name
         others = self._unseen(name) - {besides.metadata.uid}
         unseen = (self._assumed[uid].reserved for uid in others)
-        of_rig = (
-            (polecat, self.pods.by_index(PODS_BY_OWNER, polecat.metadata.uid))
-            for polecat in self.polecats.by_index(POLECATS_BY_RIG, name)
-        )
-        return sum(unseen, spent_today(rig, of_rig, self.clock.now().astimezone(UTC).date()))
+        return sum(unseen, spent_today(rig, self._of_rig(name), self.clock.now().astimezone(UTC).date()))
+
+    def _of_rig(self, name: str) -> Iterable[tuple[Polecat, Sequence[Pod]]]:
+        for polecat in self.polecats.by_index(POLECATS_BY_RIG, name):
+            yield polecat, self.pods.by_index(PODS_BY_OWNER, polecat.metadata.uid)
 
     def bead_holder(self, polecat: Polecat) -> Polecat | None:
         """The polecat that comes before this one on the same bead, if there is one."""

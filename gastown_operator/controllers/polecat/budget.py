@@ -47,11 +47,15 @@ NOTHING: Final = Spending()
 
 @frozen
 class Grant:
-    """What an attempt may use; `reason` and `message` say why it may not start, where it may not."""
+    """What an attempt may use; `reason` and `message` say why it may not start, where it may not.
+
+    `settles`: an attempt has ended, and what it did not use is free again as soon as that is recorded.
+    """
 
     budget: Budget = field(default=Budget())
     reason: str = ""
     message: str = ""
+    settles: bool = False
 
 
 def polecats_budget(polecat: Polecat, rig: Rig) -> Budget:
@@ -128,6 +132,16 @@ def spent_today(rig: Rig, polecats: Iterable[tuple[Polecat, Sequence[Pod]]], tod
             if pod.metadata.name == current and pod.metadata.uid not in ended:
                 total += reserved_by(reservation(pod))
     return total
+
+
+def settles(polecat: Polecat, pods: Iterable[Pod]) -> bool:
+    """Whether an attempt of a polecat has ended that its status does not list yet."""
+    recorded = {attempt.pod_uid for attempt in polecat.status.attempts}
+    named = names.pod_name(polecat.metadata.name, polecat.status.attempt or 1, polecat.metadata.uid)
+    current = [pod for pod in pods if pod.metadata.name == named]
+    if not current:
+        return polecat.status.pod_active
+    return any(pod.phase.terminal and pod.metadata.uid not in recorded for pod in current)
 
 
 def of_day(polecat: Polecat, day: date) -> Spending:

@@ -162,6 +162,8 @@ def _start(observed: Observed, settings: OperatorSettings, now: datetime) -> Dec
         return evolve(_queued(polecat, Wait.POD_NAME_IN_USE, text), requeue_after=_RETRY)
     if observed.verdict.wait is not None:
         return _queued(polecat, observed.verdict.wait, observed.verdict.message, now=now)
+    if observed.grant.reason == Wait.RIG_BUDGET and observed.grant.settles:
+        return Decision(None, polecat.status)  # what is recorded in a moment wakes it
     if observed.grant.reason == Wait.RIG_BUDGET:
         told = _queued(polecat, Wait.RIG_BUDGET, observed.grant.message, now=now)
         return evolve(told, requeue_after=seconds_until_tomorrow(now))

@@ -87,7 +87,10 @@ class Wakeups:
         old, new = event.old, event.new
         if old is None:
             return
-        if self._in_line_or_slot(old) and (new is None or not self._in_line_or_slot(new)):
+        leaves = self._in_line_or_slot(old) and (new is None or not self._in_line_or_slot(new))
+        # What an attempt did not use of its reservation is free once it is recorded.
+        settled = new is None or old.status.attempts != new.status.attempts
+        if leaves or settled:
             yield from self.next_in_line(old.spec.rig)
         if old.spec.bead_id and (new is None or _claim_on_bead(old) != _claim_on_bead(new)):
             yield from self._of_bead(bead_index(old))

@@ -17,7 +17,7 @@ from gastown_operator.controllers.polecat.observe import POD_INDEXES, POLECAT_IN
 from gastown_operator.controllers.polecat.plan import plan
 from gastown_operator.controllers.polecat.reconciler import Wakeups
 from gastown_operator.runtime.objects import ObjectKey, format_time
-from gastown_operator.runtime.plan import Delete, MergePatch
+from gastown_operator.runtime.plan import Delete, MergePatch, Plan
 from gastown_operator.runtime.store import Store
 from gastown_operator.runtime.testing import VirtualClock
 from tests.unit.controllers.objects import NOW, SETTINGS, WORKERS, pod, polecat, rig
@@ -142,6 +142,28 @@ def test_a_reservation_that_is_in_doubt_does_not_count_against_its_own_polecat(w
     world.admission.doubt(first.polecat)
 
     assert world.observed("ash").grant.reason == ""
+
+
+def test_money_that_comes_back_in_a_moment_is_waited_for_without_a_word(world: World) -> None:
+    held = {"annotations": {labels.RESERVED_TOKENS: "1000"}}
+    working = polecat("ash", status={"phase": "Working", "podActive": True, "attempt": 1})
+    waits = polecat("birch", agentConfig={"provider": "anthropic"})
+    world.see(rig(budget={"maxTokens": 1000}), working, waits)
+    ended = pod("polecat-ash", owner=working, phase="Succeeded", metadata=held)
+    world.pods.partition().put(ended)
+
+    assert plan(world.observed("birch"), SETTINGS, NOW) == Plan()
+
+    attempt = {
+        "podUID": ended.metadata.uid,
+        "number": 1,
+        "class": "Succeeded",
+        "finishedAt": format_time(NOW),
+    }
+    assert "birch" in world.see(
+        polecat("ash", status={**DONE_AND_PUSHED, "attempt": 1, "attempts": [attempt]})
+    )
+    assert world.observed("birch").grant.budget.max_tokens == 1000
 
 
 def test_a_pod_of_an_attempt_that_is_not_listed_any_more_reserves_nothing(world: World) -> None:
