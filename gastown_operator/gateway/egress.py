@@ -35,11 +35,15 @@ def trust(ca_file: str) -> ssl.SSLContext:
     """The system's authorities (or those of SSL_CERT_FILE), and those of `ca_file` besides.
 
     Raises:
-        OSError: the file cannot be read, or has no certificate.
+        ValueError: the file cannot be read, or has no certificate; the message names it.
     """
     context = ssl.create_default_context()
     if ca_file:
-        context.load_verify_locations(cafile=ca_file)
+        try:
+            context.load_verify_locations(cafile=ca_file)
+        except OSError as error:
+            said = f"GASTOWN_CA_FILE {ca_file} cannot be used ({error}); put certificates under ca.crt into the CA ConfigMap"
+            raise ValueError(said) from error
     return context
 
 

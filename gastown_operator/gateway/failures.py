@@ -78,6 +78,12 @@ _BY_STATUS: Final[Mapping[int, tuple[ModelOutcome, str, str, Answered]]] = {
         "the provider asks for payment before it answers",
         Answered.ENDING,
     ),
+    407: (
+        ModelOutcome.CONFIG,
+        "ProxyRefused",
+        "the proxy on the way to the provider does not let this run through",
+        Answered.ENDING,
+    ),
     429: (
         ModelOutcome.RATE_LIMITED,
         "RateLimited",

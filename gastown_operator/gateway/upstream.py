@@ -111,6 +111,10 @@ class Upstream:
             raise FailedError(
                 failures.ending(ModelOutcome.CONFIG, "CertificateRefused", said, words)
             ) from error
+        except aiohttp.ClientHttpProxyError as error:
+            # Its own words may repeat the proxy's address, and with it a password.
+            status = 407 if 400 <= error.status < 500 else error.status
+            raise FailedError(failures.of_status(status, "", None, b"", "")) from None
         except aiohttp.ServerTimeoutError as error:
             said = "the provider is out of reach"
             raise FailedError(

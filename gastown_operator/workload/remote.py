@@ -51,6 +51,18 @@ _RULES: Sequence[_Rule] = (
         "the git server sends to another address, where the credential must not follow; set gitURL to the final URL",
     ),
     _rule(
+        r"(response|code|error:) 407|Received HTTP code 4\d\d from proxy",
+        Outcome.CONFIG_ERROR,
+        "ProxyRefused",
+        "the proxy does not let this through; check HTTPS_PROXY, its user and password, and what it permits",
+    ),
+    _rule(
+        r"SSL certificate problem|server certificate verification failed",
+        Outcome.CONFIG_ERROR,
+        "CertificateRefused",
+        "the server's certificate is not trusted; give its authority in the operator's CA ConfigMap",
+    ),
+    _rule(
         r"Could not resolve host|Connection (refused|timed out|reset|closed)|No route to host|Network is unreachable"
         r"|Operation timed out|kex_exchange_identification|returned error: 5\d\d|early EOF|hung up|Couldn't connect|Failed to connect",
         Outcome.INFRASTRUCTURE,

@@ -11,7 +11,7 @@ from gastown_operator.gateway import egress
 from gastown_operator.gateway.egress import Proxies
 from gastown_operator.gateway.message import ModelOutcome
 from tests.faults.gateway.bench import bench
-from tests.faults.gateway.provider import WHOLE, Provider, stream, then_waits
+from tests.faults.gateway.provider import WHOLE, Provider, status, stream, then_waits
 from tests.support.key_pairs import KeyPair, make_pair
 
 pytestmark = pytest.mark.anyio
@@ -30,6 +30,19 @@ async def test_a_proxy_is_asked_for_the_providers_address(tmp_path: Path) -> Non
         (asked,) = gateway.provider.asked
         assert asked.path == "http://model.invalid/api/v1/messages"
         assert asked.headers["Host"] == "model.invalid"
+
+
+async def test_a_proxy_that_refuses_is_a_mistake_of_the_configuration(tmp_path: Path) -> None:
+    async with bench(tmp_path, upstream="https://model.invalid") as gateway:
+        gateway.provider.script(status(407))
+        address = gateway.provider.url.replace("http://", "http://user:the-password@")
+        proxies = Proxies({"https": address})
+        gateway.parts.upstream = evolve(gateway.parts.upstream, proxies=proxies)
+        got = await gateway.ask()
+        assert got.status == 400
+        assert (gateway.record.outcome, gateway.record.reason) == (ModelOutcome.CONFIG, "ProxyRefused")
+        seen = gateway.log.getvalue() + got.content.decode() + str(gateway.record)
+        assert "the-password" not in seen
 
 
 def over_tls(pair: KeyPair) -> ssl.SSLContext:

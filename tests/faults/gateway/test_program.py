@@ -84,7 +84,11 @@ def test_it_ends_with_the_last_writer_of_the_pipe(tmp_path: Path) -> None:
         (GatewaySettings("ollama"), {}, "needs the http(s) URL"),
         (GatewaySettings("anthropic", prices="{]"), {}, "prices are not JSON"),
         (GatewaySettings("anthropic", max_cost="much"), {}, "much"),
-        (GatewaySettings("anthropic"), {"GASTOWN_CA_FILE": "/nowhere/ca.crt"}, "No such file"),
+        (
+            GatewaySettings("anthropic"),
+            {"GASTOWN_CA_FILE": "/nowhere/ca.crt"},
+            "GASTOWN_CA_FILE /nowhere/ca.crt",
+        ),
         (GatewaySettings("anthropic", ended_by_pipe=True), {}, "alive"),
     ],
 )

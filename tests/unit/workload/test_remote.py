@@ -31,3 +31,21 @@ def test_a_redirect_is_not_followed_but_explained(stderr: str) -> None:
 
     assert (error.outcome, error.reason) == (Outcome.CONFIG_ERROR, "RepositoryMoved")
     assert "set gitURL to the final URL" in error.message
+
+
+@pytest.mark.parametrize(
+    ("said_by_git", "reason"),
+    [
+        ("CONNECT tunnel failed, response 407", "ProxyRefused"),
+        ("Received HTTP code 407 from proxy after CONNECT", "ProxyRefused"),
+        ("Received HTTP code 403 from proxy after CONNECT", "ProxyRefused"),
+        ("The requested URL returned error: 407", "ProxyRefused"),
+        ("SSL certificate problem: unable to get local issuer certificate", "CertificateRefused"),
+        ("server certificate verification failed. CAfile: none CRLfile: none", "CertificateRefused"),
+    ],
+)
+def test_what_only_a_person_can_change_is_not_tried_for_ever(said_by_git: str, reason: str) -> None:
+    stderr = f"fatal: unable to access 'https://git.example.invalid/a/': {said_by_git}"
+    error = explain(GitError("fetch", 128, stderr), "https://git.example.invalid/a")
+
+    assert (error.outcome, error.reason) == (Outcome.CONFIG_ERROR, reason)
