@@ -79,6 +79,8 @@ FORGET_CREDENTIALS = $(KUBECTL) delete --ignore-not-found --namespace gastown-sy
 	clusterrolebinding/gastown-operator-copies role/gastown-operator-credentials rolebinding/gastown-operator-credentials
 
 undeploy: ## remove the operator, whatever options it was deployed with; the work namespace and the CRDs stay
+	@if $(KUBECTL) get polecats --all-namespaces --output 'jsonpath={.items[*].metadata.finalizers}' 2>/dev/null | grep -q gastown.io/; then \
+		echo 'make: Polecats of rigs with a budget are there, which only the operator lets go: kubectl delete polecats --all --all-namespaces' >&2; exit 1; fi
 	$(RENDER) --removable | $(KUBECTL) delete --ignore-not-found -f -
 	@if $(POLICIES_SERVED); then \
 		$(KUBECTL) delete validatingadmissionpolicies,validatingadmissionpolicybindings --selector '$(OURS)'; fi

@@ -216,8 +216,8 @@ async def run(arguments: argparse.Namespace) -> None:
     manager = Manager(connection, options, clock)
     own = credential_settings(arguments, connection.namespace)
     credentials = credential.register(manager, own, clock, options.user_agent)
-    rig.register(manager, clock, credentials)
     fence = network.register(manager, network_options.network_settings(arguments))
+    rig.register(manager, clock, credentials, fence)
 
     async def prepare() -> None:
         platform = await platform_of(Platform(arguments.platform), connection, options.user_agent, clock)

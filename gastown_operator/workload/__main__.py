@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from gastown_operator.workload import clone_record, layout, signatures
+from gastown_operator.workload import clone_record, layout, signatures, user_files
 from gastown_operator.workload.clone import Clone, ClonePaths
 from gastown_operator.workload.credentials import CredentialFiles, access, answer
 from gastown_operator.workload.errors import AttemptError, WorkloadError
@@ -55,6 +55,8 @@ def run_clone(settings: Settings) -> int:
         layout.CLONE_FILES,
     )
     try:
+        namespace, _, _ = settings.polecat.partition("/")
+        user_files.check(settings.agent_config, namespace, layout.AGENT_CONFIG)
         Clone(settings, _remote(settings), paths, journal).run()
     except AttemptError as error:
         _publish(TerminationMessage(error.outcome, error.reason, error.message))

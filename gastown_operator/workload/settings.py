@@ -38,6 +38,7 @@ class Settings:
         idle_limit: seconds without any activity after which the agent is asked to stop; 0 for never.
         stall_threshold: seconds without any activity after which the keeper is not ready.
         bases: branch and commit of every dependency that the work goes on from; none for the base branch.
+        agent_config: name of the ConfigMap with files for the agent's program, for messages; empty for none.
         mirror: whether a mirror of the repository is mounted.
         full_clone_limit: MiB of history above which the clone is shallow; 0 for never.
     """
@@ -64,6 +65,7 @@ class Settings:
     idle_limit: float = 0.0
     stall_threshold: float = 900.0
     bases: tuple[tuple[str, str], ...] = ()
+    agent_config: str = ""
     mirror: bool = False
     full_clone_limit: int = 0
 
@@ -94,6 +96,7 @@ class Settings:
             "IDLE_LIMIT": f"{self.idle_limit:g}",
             "STALL_THRESHOLD": f"{self.stall_threshold:g}",
             "BASES": json.dumps(self.bases),
+            "AGENT_CONFIG": self.agent_config,
             "MIRROR": _of_bool(self.mirror),
             "FULL_CLONE_LIMIT": str(self.full_clone_limit),
         }
@@ -136,6 +139,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         idle_limit=float(value("IDLE_LIMIT", "0")),
         stall_threshold=float(value("STALL_THRESHOLD", "900")),
         bases=tuple((str(branch), str(commit)) for branch, commit in json.loads(value("BASES", "[]"))),
+        agent_config=value("AGENT_CONFIG", ""),
         mirror=value("MIRROR", "false") == "true",
         full_clone_limit=int(value("FULL_CLONE_LIMIT", "0")),
     )

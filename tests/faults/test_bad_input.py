@@ -78,7 +78,7 @@ def operator(server: ScriptedServer, clock: VirtualClock) -> Manager:
     """Return the operator's controllers on the server."""
     manager = Manager(Connection(server.url), Options("tests"), clock)
     polecats.register(manager, SETTINGS, clock, Credentials(CredentialSettings()), Fence())
-    rigs.register(manager, clock, Credentials(CredentialSettings()))
+    rigs.register(manager, clock, Credentials(CredentialSettings()), Fence())
     return manager
 
 

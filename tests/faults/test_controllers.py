@@ -106,7 +106,7 @@ def with_polecats(cluster: Cluster) -> Cluster:
 
 @pytest.fixture
 def with_rigs(cluster: Cluster) -> Cluster:
-    rigs.register(cluster.manager, cluster.clock, Credentials(CredentialSettings()))
+    rigs.register(cluster.manager, cluster.clock, Credentials(CredentialSettings()), Fence())
     return cluster
 
 

@@ -107,7 +107,7 @@ def register(manager: Manager, settings: NetworkSettings) -> Fence:
     manager.add(
         Controller(NAME, NetworkReconciler(caches, manager.executor(NAME), settings), watches, concurrency=2)
     )
-    return Fence(caches.policies)
+    return Fence(caches.policies, settings)
 
 
 def _comes_or_goes(event: Event[Namespace]) -> bool:

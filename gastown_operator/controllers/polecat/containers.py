@@ -42,6 +42,9 @@ JSON = dict[str, Any]
 def clone(told: Settings, resolved: Resolved, settings: OperatorSettings) -> JSON:
     """The init container that makes the clone."""
     container = _workload(CLONE, told.environment(), settings)
+    if resolved.agent_config_map:
+        # It says so where there is none; the kubelet would wait for it without a word.
+        container["volumeMounts"].append({**mount("agent-config", layout.AGENT_CONFIG), "readOnly": True})
     if resolved.mirror_claim:
         container["volumeMounts"].append({**mount("mirror", layout.MIRROR), "readOnly": True})
     return container

@@ -40,6 +40,7 @@ def workload_settings(
         idle_limit=resolved.idle_limit,
         stall_threshold=resolved.stall_threshold,
         bases=tuple((base.branch, base.commit) for base in bases),
+        agent_config=resolved.agent_config_map,
         mirror=bool(resolved.mirror_claim),
         full_clone_limit=settings.full_clone_limit,
     )

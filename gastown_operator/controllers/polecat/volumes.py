@@ -30,7 +30,9 @@ def _of_model(resolved: Resolved) -> list[JSON]:
     if gateway is not None and gateway.credential is not None:
         found.append(_secret("model-credentials", gateway.credential.name))
     if resolved.agent_config_map:
-        found.append({"name": "agent-config", "configMap": {"name": resolved.agent_config_map}})
+        found.append(
+            {"name": "agent-config", "configMap": {"name": resolved.agent_config_map, "optional": True}}
+        )
     return found
 
 

@@ -14,6 +14,7 @@ from gastown_operator.api.refinery import Refinery
 from gastown_operator.api.rig import Rig
 from gastown_operator.api.witness import Witness
 from gastown_operator.controllers.credential.problem import CredentialProblem, Credentials
+from gastown_operator.controllers.network.fence import Fence
 from gastown_operator.controllers.polecat.admission import POLECATS_BY_RIG
 from gastown_operator.controllers.polecat.outcome import RIG_CREDENTIAL_REJECTED
 from gastown_operator.controllers.polecat.status import READY
@@ -46,6 +47,7 @@ class Observed:
         refinery: the first Refinery for the rig in its work namespace.
         credential: what is wrong with the Secrets that the rig names, as far as the operator was given them.
         rejected: names of stuck polecats for which the model's provider refused the rig's credential.
+        blocked: what of its destinations the NetworkPolicy of its pods blocks.
         accounts: polecats that are being deleted, whose cost is to be counted.
         refusals: what the API server said when the children were last tried, in this very reconcile.
     """
@@ -59,6 +61,7 @@ class Observed:
     credential: CredentialProblem | None = None
     rejected: tuple[str, ...] = ()
     accounts: tuple[Polecat, ...] = ()
+    blocked: str = ""
     refusals: tuple[Refusal, ...] = ()
 
 
@@ -73,6 +76,7 @@ class Caches:
     witnesses: Store[Witness]
     refineries: Store[Refinery]
     credentials: Credentials
+    fence: Fence
 
     def observe(self, rig: Rig) -> Observed:
         """Read everything from the caches, without awaiting: one consistent moment."""
@@ -88,6 +92,7 @@ class Caches:
             refinery=_child(self.refineries.by_index(CHILDREN_BY_RIG, name), namespace),
             credential=self.credentials.problem(rig),
             rejected=tuple(sorted(str(polecat.metadata.key) for polecat in polecats if is_rejected(polecat))),
+            blocked=self.fence.blocked(rig),
             accounts=tuple(polecat for polecat in polecats if is_account(polecat)),
         )
 

@@ -67,6 +67,8 @@ def _verdict(observed: Observed) -> Verdict:
         )
     if observed.credential is not None:
         return Verdict(RigPhase.DEGRADED, observed.credential.reason, observed.credential.message)
+    if observed.blocked:
+        return Verdict(RigPhase.DEGRADED, "NetworkBlocked", observed.blocked)
     if observed.rejected:
         secret = rig.spec.defaults.provider_secret_ref.name
         text = (

@@ -12,6 +12,7 @@ from gastown_operator.api.refinery import REFINERY
 from gastown_operator.api.rig import RIG
 from gastown_operator.api.witness import WITNESS
 from gastown_operator.controllers.credential.problem import RIGS_BY_CREDENTIAL, Credentials
+from gastown_operator.controllers.network.fence import Fence
 from gastown_operator.controllers.polecat.admission import POLECATS_BY_RIG, polecats_by_rig
 from gastown_operator.controllers.rig.observe import (
     CHILDREN_BY_RIG,
@@ -65,8 +66,8 @@ class RigReconciler:
         return Result()
 
 
-def register(manager: Manager, clock: Clock, credentials: Credentials) -> None:
-    """Add the rig controller to a manager; `credentials` are those that the operator was given."""
+def register(manager: Manager, clock: Clock, credentials: Credentials, fence: Fence) -> None:
+    """Add the rig controller to a manager; `credentials` are those that the operator was given, `fence` its policies."""
     caches = Caches(
         rigs=manager.store(RIG, {RIGS_BY_WORK_NAMESPACE: by_work_namespace}),
         namespaces=manager.store(NAMESPACE),
@@ -75,6 +76,7 @@ def register(manager: Manager, clock: Clock, credentials: Credentials) -> None:
         witnesses=manager.store(WITNESS, {CHILDREN_BY_RIG: by_rig}),
         refineries=manager.store(REFINERY, {CHILDREN_BY_RIG: by_rig}),
         credentials=credentials,
+        fence=fence,
     )
 
     def of_credential(name: str) -> Iterable[ObjectKey]:

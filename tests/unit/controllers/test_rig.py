@@ -62,6 +62,8 @@ def test_a_rig_whose_status_is_right_is_left_alone() -> None:
         ({"namespace": None}, "WorkNamespaceMissing"),
         ({"namespace": namespace(phase="Terminating")}, "WorkNamespaceTerminating"),
         ({"refinery": not_ready("TargetProtected")}, "RefineryNotReady"),
+        ({"blocked": "spec.gitURL is 10.0.0.1; add it to spec.network.allow"}, "NetworkBlocked"),
+        ({"rejected": ("workers/a",)}, "CredentialRejected"),
     ],
 )
 def test_a_rig_that_cannot_work_is_degraded_with_the_reason_and_one_event(
