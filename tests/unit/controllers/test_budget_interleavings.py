@@ -10,17 +10,15 @@ from typing import Any, ClassVar
 import attrs
 import pytest
 
-from gastown_operator.api.convoy import CONVOY
-from gastown_operator.api.core import NAMESPACE, POD
+from gastown_operator.api.core import POD
 from gastown_operator.api.polecat import POLECAT
-from gastown_operator.api.refinery import REFINERY
 from gastown_operator.api.rig import RIG
-from gastown_operator.api.witness import WITNESS
-from gastown_operator.controllers.credential.problem import Credentials
+from gastown_operator.controllers.polecat.admission import POLECATS_BY_RIG
 from gastown_operator.controllers.polecat.budget import reservation, reserved_by
-from gastown_operator.controllers.rig import observe as rig_observe
+from gastown_operator.controllers.rig.observe import Observed
 from gastown_operator.controllers.rig.plan import plan as rig_plan
 from gastown_operator.controllers.rig.reconciler import _counts, _rig_of_polecat
+from gastown_operator.controllers.rig.spending import is_account
 from gastown_operator.gateway.message import GatewayRecord, ModelOutcome
 from gastown_operator.runtime.controller import Watch, for_object, generation_changed, mapped
 from gastown_operator.runtime.objects import ObjectKey
@@ -39,18 +37,6 @@ class Counting(Operator):
 
     def __init__(self, server: Server, clock: VirtualClock) -> None:
         super().__init__(server, clock)
-        namespaces = Store(NAMESPACE)
-        namespaces.partition().put(namespace())
-        children = {rig_observe.CHILDREN_BY_RIG: rig_observe.by_rig}
-        self.caches = rig_observe.Caches(
-            self.rigs,
-            namespaces,
-            self.polecats,
-            Store(CONVOY, dict(children)),
-            Store(WITNESS, dict(children)),
-            Store(REFINERY, dict(children)),
-            Credentials(),
-        )
         watches: list[tuple[Store[Any], Watch[Any]]] = [
             (self.rigs, for_object(RIG)),
             (self.rigs, mapped(RIG, self.wakeups.of_rig, generation_changed)),
@@ -69,7 +55,10 @@ class Counting(Operator):
         del self.woken[key]
         seen = self.rigs.get(key)
         if seen is not None:
-            decided = rig_plan(self.caches.observe(seen), self.clock.now())
+            of_rig = self.polecats.by_index(POLECATS_BY_RIG, key.name)
+            accounts = tuple(each for each in of_rig if is_account(each))
+            moment = Observed(seen, namespace(), len(of_rig), 0, None, None, accounts=accounts)
+            decided = rig_plan(moment, self.clock.now())
             self.flights[key] = (seen, decided)
 
     def land(self, key: ObjectKey) -> None:
