@@ -19,13 +19,17 @@ committed was there before the agent started.
 
 """
 _TAIL: Final = """
-*checkpoint*: under `refs/gastown/wip/…` on the git server; the next round starts from it. *branch*: on `polecat/<name>`.
+*branch*: on `polecat/<name>`. *checkpoint*: under `refs/gastown/wip/<namespace>/<UID of the Polecat>/<round>` on the git server, also after the
+Polecat is deleted; the next round starts from it. To look at it: `git fetch origin <ref> && git checkout FETCH_HEAD`; for a Polecat that is gone:
+`git ls-remote origin 'refs/gastown/wip/*'`. A new Polecat goes on from it if its annotation `gastown.io/recovery-key` is that UID.
 
 - What is run in each row: {models}.
 - aider ends with status 0 whatever happens, and Claude Code after some signals; what the table says comes from the gateway's record,
   the program's own result and the pushed commit together.
 - To have a failure tried again without you: `spec.retry.classes`. To try again yourself: change the Polecat, or
-  `kubectl annotate polecat NAME --overwrite gastown.io/retry="$(date +%s)"`.
+  `kubectl annotate polecat NAME --overwrite gastown.io/retry="$(date +%s)"` (one that is done works again too).
+- A budget that stopped it may be its own (`spec.budget`, for all attempts) or its share of the Rig's day: an attempt gets at most what is
+  left of the day divided by the free slots (`settings.maxPolecats`). Why: [ADR 12](adr/0012-budgets.md).
 """
 
 
