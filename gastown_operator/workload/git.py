@@ -32,6 +32,9 @@ _CONFIGURATION: Final[Mapping[str, str]] = {
     "core.protectHFS": "false",
     # Large files go to a pack in pieces, and no window of them is held: memory stays bounded whatever the agent makes.
     "core.bigFileThreshold": "16m",
+    # By default, a whole pack of a gigabyte would be mapped.
+    "core.packedGitWindowSize": "16m",
+    "core.packedGitLimit": "128m",
     "pack.windowMemory": "32m",
     "pack.deltaCacheSize": "16m",
     # Time counts more than bytes when a pod is told to end.
