@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import Final
+from weakref import WeakSet
 
 from aiohttp import web
 from attrs import define, field
@@ -15,6 +16,8 @@ from gastown_operator.gateway.services import Services
 #: Agents have a handful of requests at a time.
 _EXCHANGES: Final = 64
 _CONNECTIONS: Final = 256
+#: Until the first request of a connection is there; later ones are bounded by aiohttp's time for keeping it alive.
+_SECONDS_FOR_HEADERS: Final = 60.0
 _SECONDS_TO_END: Final = 1.5
 
 
@@ -31,15 +34,20 @@ class Server:
 
     Args:
         services: what all requests share.
+        seconds_for_headers: a connection without a request is closed no later.
     """
 
     services: Services
+    seconds_for_headers: float = _SECONDS_FOR_HEADERS
+    _asked: "WeakSet[asyncio.BaseTransport]" = field(init=False, factory=WeakSet)
+    _closing: asyncio.TimerHandle | None = field(init=False, default=None)
     _exchanges: dict[Exchange, "asyncio.Task[web.StreamResponse]"] = field(init=False, factory=dict)
     _runners: list[web.AppRunner] = field(init=False, factory=list)
     _listeners: list[asyncio.Server] = field(init=False, factory=list)
 
     async def listen(self, host: str, port: int, metrics_host: str, metrics_port: int) -> tuple[int, int]:
         """Start both servers; their ports."""
+        self._close_unused(WeakSet())
         self.services.on_budget = lambda: self._interrupt(Interrupt.BUDGET)
         agents = web.Application()
         agents.router.add_route("*", "/{path:.*}", self._handle)
@@ -53,6 +61,8 @@ class Server:
 
     async def end(self) -> None:
         """Break off what goes on, and close; takes less than two seconds."""
+        if self._closing is not None:
+            self._closing.cancel()
         for listener in self._listeners:
             listener.close()
         tasks = list(self._exchanges.values())
@@ -78,7 +88,24 @@ class Server:
         bound: int = first.getsockname()[1]
         return bound
 
+    def _close_unused(self, before: "WeakSet[asyncio.BaseTransport]") -> None:
+        """Close the connections of which nothing was heard since the last time."""
+        servers = [runner.server for runner in self._runners]
+        handlers = [one for server in servers if server is not None for one in server.connections]
+        here = [one.transport for one in handlers if one.transport is not None]
+        unused: WeakSet[asyncio.BaseTransport] = WeakSet(one for one in here if one not in self._asked)
+        for one in here:
+            if one in before and one in unused:
+                one.abort()
+        loop = asyncio.get_running_loop()
+        self._closing = loop.call_later(self.seconds_for_headers / 2, self._close_unused, unused)
+
+    def _heard_of(self, request: web.Request) -> None:
+        if request.transport is not None:
+            self._asked.add(request.transport)
+
     async def _handle(self, request: web.Request) -> web.StreamResponse:
+        self._heard_of(request)
         route = routes.find(request.method, request.rel_url.raw_path)
         if route is None:
             return self._plain(404, "gateway: this is not passed on")
@@ -115,8 +142,10 @@ class Server:
         body = error("invalid_request_error", message)
         return web.Response(status=status, body=body, content_type="application/json", headers=headers)
 
-    async def _healthz(self, _: web.Request) -> web.Response:
+    async def _healthz(self, request: web.Request) -> web.Response:
+        self._heard_of(request)
         return web.Response(text="ok\n")
 
-    async def _metrics(self, _: web.Request) -> web.Response:
+    async def _metrics(self, request: web.Request) -> web.Response:
+        self._heard_of(request)
         return web.Response(body=self.services.metrics.page(), content_type="text/plain", charset="utf-8")

@@ -80,8 +80,13 @@ class Reported:
     output: int | None = None
 
     def updated(self, **counts: Any) -> "Reported":
-        """With what is a count among `counts`; anything else leaves what was there."""
-        return evolve(self, **{name: value for name, value in counts.items() if is_count(value)})
+        """With what is a count among `counts`; anything else leaves what was there. Counts are cumulative, so that none gets smaller."""
+        higher = {name: value for name, value in counts.items() if self._is_higher(name, value)}
+        return evolve(self, **higher) if higher else self
+
+    def _is_higher(self, name: str, value: Any) -> bool:
+        before = getattr(self, name)
+        return is_count(value) and (before is None or value > before)
 
 
 def is_count(value: Any) -> bool:

@@ -10,6 +10,7 @@ from attrs import evolve
 from gastown_operator.gateway import egress
 from gastown_operator.gateway.egress import Proxies
 from gastown_operator.gateway.message import ModelOutcome
+from gastown_operator.gateway.server import Server
 from tests.faults.gateway.bench import bench
 from tests.faults.gateway.provider import WHOLE, Provider, status, stream, then_waits
 from tests.support.key_pairs import KeyPair, make_pair
@@ -98,6 +99,18 @@ async def test_more_than_256_connections_are_closed(tmp_path: Path) -> None:
         writer.close()
         for _, one in idle:
             one.close()
+
+
+async def test_headers_that_do_not_come_are_not_waited_for(tmp_path: Path) -> None:
+    async with bench(tmp_path) as gateway:
+        server = Server(gateway.parts, seconds_for_headers=0.2)
+        port, _ = await server.listen("127.0.0.1", 0, "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST /v1/messages HTTP/1.1\r\nX: ")
+        async with asyncio.timeout(10):
+            assert await reader.read() == b""
+        writer.close()
+        await server.end()
 
 
 async def test_headers_are_bounded(tmp_path: Path) -> None:

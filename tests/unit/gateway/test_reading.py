@@ -178,6 +178,20 @@ def test_what_breaks_off_is_estimated_by_the_length_of_its_text() -> None:
     assert read(openai_chat.CHAT, [sse(chat)]).usage(999) == (Usage(999, output=100), True)
 
 
+def test_a_later_count_that_is_smaller_takes_nothing_back() -> None:
+    """Some endpoints say the input at the start and 0 of it at the end."""
+    events = [
+        {"type": "message_start", "message": {"usage": {"input_tokens": 700, "output_tokens": 1}}},
+        {
+            "type": "message_delta",
+            "delta": {"stop_reason": "end_turn"},
+            "usage": {"input_tokens": 0, "output_tokens": 9},
+        },
+        {"type": "message_stop"},
+    ]
+    assert read(anthropic.MESSAGES, [*map(sse, events)]).usage(0) == (Usage(700, output=9), False)
+
+
 def test_accounts_that_come_with_a_choice_do_not_open_it_again() -> None:
     """LiteLLM sends them so."""
     usage = {"prompt_tokens": 7, "completion_tokens": 3}
