@@ -34,6 +34,8 @@ from gastown_operator.gateway.upstream import Upstream
 
 _SECONDS_TO_CONNECT: Final = 15.0
 _BETWEEN_LINES: Final = 60.0
+#: So much of an answer that still passes may be missing from the account after a gateway was killed.
+_BETWEEN_RECORDS: Final = 5.0
 
 
 @asynccontextmanager
@@ -106,12 +108,23 @@ async def run(
         await parts.publish()
         gc.freeze()  # what is loaded by now stays: looking through it again and again would hold up answers
         parts.journal("serving", upstream=parts.upstream.base, ports=serving)
-        while not ended.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(ended.wait(), _BETWEEN_LINES)
-            parts.journal("record", record=attrs.asdict(parts.ledger.record()))
+        await _keep_account(parts, ended)
         await server.end()
         parts.control.conclude(parts.ledger.record())
+
+
+async def _keep_account(parts: Services, ended: asyncio.Event) -> None:
+    """Write the record down while answers pass, and now and then into the log."""
+    written, line = parts.ledger.record(), parts.clock() + _BETWEEN_LINES
+    while not ended.is_set():
+        with suppress(TimeoutError):
+            await asyncio.wait_for(ended.wait(), _BETWEEN_RECORDS)
+        if (record := parts.ledger.record()) != written:
+            written = record
+            await parts.publish()
+        if ended.is_set() or parts.clock() >= line:
+            line = parts.clock() + _BETWEEN_LINES
+            parts.journal("record", record=attrs.asdict(record))
 
 
 def _watch(pipe: Path, ended: asyncio.Event) -> None:

@@ -60,6 +60,12 @@ class Meter:
         self.settled, self.estimated = usage, estimated
         self.cost, self.priced = cost or _NOTHING, cost is not None
 
+    @property
+    def so_far(self) -> tuple[Usage, Decimal]:
+        """What was used and what it cost, with the answers that still pass."""
+        usages = (used.usage for used in self._running.values())
+        return sum(usages, self.settled), self.cost + self._cost
+
     def running(self, key: int, usage: Usage, price: Price | None) -> None:
         """Replace what is known of an answer that still passes."""
         self._forget(key)

@@ -67,18 +67,19 @@ class Ledger:
         self.stopped = "budget"
 
     def record(self) -> GatewayRecord:
-        """What is known so far."""
+        """What is known so far, also of the answers that still pass: a gateway that is killed goes on with that."""
         meter = self.meter
+        used, cost = meter.so_far
         return GatewayRecord(
             outcome=self._outcome,
             reason=self._reason,
             message=self._message,
             requests=self.requests,
-            input_tokens=meter.settled.input,
-            cache_read_tokens=meter.settled.cache_read,
-            cache_write_tokens=meter.settled.cache_write,
-            output_tokens=meter.settled.output,
-            cost_usd=f"{meter.cost.normalize():f}" if meter.priced else None,
+            input_tokens=used.input,
+            cache_read_tokens=used.cache_read,
+            cache_write_tokens=used.cache_write,
+            output_tokens=used.output,
+            cost_usd=f"{cost.normalize():f}" if meter.priced else None,
             estimated=meter.estimated,
             stopped=self.stopped,
             model=self.model,

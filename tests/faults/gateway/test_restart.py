@@ -1,5 +1,6 @@
 """A gateway that was killed and started again goes on with the account that it had."""
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from gastown_operator.gateway.control import Paths
 from gastown_operator.gateway.message import GatewayRecord, ModelOutcome, decode
 from gastown_operator.gateway.settings import GatewaySettings
 from tests.faults.gateway.bench import MODEL, bench
-from tests.faults.gateway.provider import status
+from tests.faults.gateway.provider import says, start, status, then_waits
 
 pytestmark = pytest.mark.anyio
 
@@ -72,3 +73,16 @@ def test_a_start_that_fails_keeps_the_account(tmp_path: Path) -> None:
     assert record is not None
     assert record.outcome is ModelOutcome.CONFIG
     assert (record.requests, record.input_tokens, record.cost_usd) == (3, 7, "0.5")
+
+
+async def test_what_still_passes_is_in_the_account(tmp_path: Path) -> None:
+    async with bench(tmp_path) as gateway:
+        begun = asyncio.Event()
+        gateway.provider.script(then_waits(start(100), says("hello"), pause=asyncio.Event()))
+        asking = asyncio.create_task(gateway.ask(begun=begun))
+        await begun.wait()
+        await gateway.parts.publish()
+        assert gateway.record.input_tokens == 100
+        asking.cancel()
+        await gateway.settled()
+        assert gateway.record.input_tokens == 100
