@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from gastown_operator.workload.errors import GitError
+from gastown_operator.workload.journal import JsonJournal
 from gastown_operator.workload.message import Outcome, TerminationMessage
 from gastown_operator.workload.tree_files import TreeFiles
 from tests.unit.workload.attempts import Attempt, Attempts, RemoteRepository, git
@@ -46,16 +47,13 @@ def _delivered(attempt: Attempt) -> tuple[TerminationMessage, int]:
     return message, kib // 1024
 
 
-def _ended_within(
-    attempt: Attempt, seconds: float, measured: Callable[[str, object], None]
-) -> TerminationMessage:
+def _ended_within(attempt: Attempt, seconds: float) -> TerminationMessage:
     """The keeper's word on a success, for which it has a time and, as a process of its own, memory."""
     began = time.monotonic()
     with ProcessPoolExecutor(1, get_context("spawn")) as keeper:
         message, peak = keeper.submit(_delivered, attempt).result()
     took = time.monotonic() - began
-    measured("seconds", round(took, 1))
-    measured("mebibytes", peak)
+    JsonJournal("test")("measured", seconds=round(took, 1), mebibytes=peak)
     assert took < seconds
     assert peak < MEMORY
     return message
@@ -356,7 +354,6 @@ def test_files_are_saved_whatever_became_of_the_git_directory(
 def test_a_hundred_thousand_small_files_are_saved_in_time_and_in_bounded_memory(
     attempt: Attempt,
     remote_repository: RemoteRepository,
-    record_property: Callable[[str, object], None],
 ) -> None:
     number = 100_000 if os.environ.get("GASTOWN_FULL") else 2_000
     for directory in range(number // 1000):
@@ -364,7 +361,7 @@ def test_a_hundred_thousand_small_files_are_saved_in_time_and_in_bounded_memory(
         for file in range(1000):
             (attempt.repository / f"d{directory}" / f"{file}.txt").write_text(f"{directory} {file}\n")
 
-    message = _ended_within(attempt, 95, record_property)
+    message = _ended_within(attempt, 95)
 
     assert message.outcome is Outcome.SUCCEEDED
     assert len(_names(remote_repository)) == number + 3
@@ -375,13 +372,12 @@ def test_a_hundred_thousand_small_files_are_saved_in_time_and_in_bounded_memory(
 def test_a_gigabyte_is_saved_in_time_and_in_bounded_memory(
     attempt: Attempt,
     remote_repository: RemoteRepository,
-    record_property: Callable[[str, object], None],
 ) -> None:
     for number in range(16):
         with (attempt.repository / f"large-{number}").open("wb") as file:
             file.writelines(os.urandom(1024 * 1024) for _ in range(64))
 
-    message = _ended_within(attempt, 95, record_property)
+    message = _ended_within(attempt, 95)
 
     assert message.outcome is Outcome.SUCCEEDED
     assert len(_names(remote_repository)) == 16 + 3
