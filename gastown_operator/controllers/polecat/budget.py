@@ -86,7 +86,7 @@ def grant(polecat: Polecat, rig: Rig, spent_today: Spending, slots: int) -> Gran
         spent_today: of the whole rig, reservations of running attempts included.
         slots: how many polecats could start now, this one included: each gets the same share.
     """
-    own = _rest(polecats_budget(polecat, rig), spending(polecat.status.usage))
+    own = own_rest(polecat, rig)
     if own.max_tokens == 0 or own.max_cost_usd == 0:
         text = f"its budget is used up ({_words(spending(polecat.status.usage))} spent); raise spec.budget to go on"
         return Grant(reason="BudgetExceeded", message=text)
@@ -104,6 +104,18 @@ def grant(polecat: Polecat, rig: Rig, spent_today: Spending, slots: int) -> Gran
             max_cost_usd=_least(own.max_cost_usd, share.max_cost_usd),
         )
     )
+
+
+def own_rest(polecat: Polecat, rig: Rig) -> Budget:
+    """What is left of the polecat's own budget for its next attempt."""
+    return _rest(polecats_budget(polecat, rig), spending(polecat.status.usage))
+
+
+def in_words(budget: Budget) -> str:
+    """A budget for people."""
+    parts = [f"{budget.max_tokens} tokens"] if budget.max_tokens is not None else []
+    parts += [f"{budget.max_cost_usd:f} US dollars"] if budget.max_cost_usd is not None else []
+    return " and ".join(parts)
 
 
 def spent_today(rig: Rig, polecats: Iterable[tuple[Polecat, Sequence[Pod]]], today: date) -> Spending:

@@ -19,7 +19,7 @@ from gastown_operator.api.polecat import (
 )
 from gastown_operator.api.rig import Rig
 from gastown_operator.controllers.polecat.backoff import backoff, infrastructure_failures, retry_backoff
-from gastown_operator.controllers.polecat.budget import added, charge, reservation
+from gastown_operator.controllers.polecat.budget import added, charge, in_words, own_rest, reservation
 from gastown_operator.controllers.polecat.containers import AGENT
 from gastown_operator.controllers.polecat.decision import (
     Decision,
@@ -41,6 +41,7 @@ def conclude(
     polecat: Polecat, rig: Rig | None, pod: Pod | None, conclusion: Conclusion, now: datetime
 ) -> Decision:
     """Record how the attempt ended, once, and decide what follows from it."""
+    conclusion = _in_its_own_words(polecat, rig, pod, conclusion)
     status = _with_attempt(polecat, pod, conclusion, now)
     if conclusion.outcome is OutcomeClass.SUCCEEDED:
         return _done(status, conclusion.reason, conclusion.message, now)
@@ -59,6 +60,24 @@ def conclude(
     if retries_left(polecat, rig, conclusion.outcome):
         return _retry(status, conclusion)
     return _stuck(status, conclusion.reason, conclusion.message, now)
+
+
+def _in_its_own_words(
+    polecat: Polecat, rig: Rig | None, pod: Pod | None, conclusion: Conclusion
+) -> Conclusion:
+    """What only the specifications tell: who wanted the end, and whose budget it was."""
+    if polecat.spec.desired_state is DesiredState.IDLE and conclusion.outcome is OutcomeClass.INFRASTRUCTURE:
+        return evolve(conclusion, reason="Paused")
+    got = (reservation(pod) if pod is not None else None) or polecat.status.reserved
+    if conclusion.outcome is not OutcomeClass.BUDGET_EXCEEDED or rig is None or got is None:
+        return conclusion
+    if got == own_rest(polecat, rig):
+        return conclusion
+    text = (
+        f'the agent used up what this attempt got of the day of Rig "{rig.metadata.name}" ({in_words(got)}: what was left, divided by '
+        "the free slots); ask for a retry, raise the Rig's spec.budget, or lower its settings.maxPolecats"
+    )
+    return evolve(conclusion, message=text)
 
 
 def retries_left(polecat: Polecat, rig: Rig | None, outcome: OutcomeClass) -> int:

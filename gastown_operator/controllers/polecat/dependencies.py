@@ -94,7 +94,7 @@ def satisfied(dependency: Polecat) -> bool:
 
 def _lack(name: str, dependency: Polecat | None) -> str:
     if dependency is None:
-        return f'Polecat "{name}" does not exist'
+        return f'Polecat "{name}" does not exist: create it, or remove it from spec.dependsOn'
     if satisfied(dependency):
         return ""
     status = dependency.status

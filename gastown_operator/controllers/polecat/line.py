@@ -23,6 +23,7 @@ class Wait(StrEnum):
     RIG_AT_CAPACITY = "RigAtCapacity"
     RIG_BUDGET = "RigBudgetUsedUp"
     CREDENTIAL_EXPIRED = "CredentialExpired"
+    NETWORK_BLOCKED = "NetworkBlocked"
     NETWORK_POLICY = "NetworkPolicyPending"
     CREDENTIAL_INVALID = "CredentialInvalid"
     QUOTA_EXCEEDED = "QuotaExceeded"
@@ -35,6 +36,7 @@ _NO_MATTER_OF_SLOTS: Final = frozenset(
         Wait.POD_NAME_IN_USE,
         Wait.CREDENTIAL_EXPIRED,
         Wait.CREDENTIAL_INVALID,
+        Wait.NETWORK_BLOCKED,
         Wait.NETWORK_POLICY,
     }
 )

@@ -68,6 +68,7 @@ class Observed:
         bases: work of its dependencies that is not merged.
         cycle: names of the polecats that wait for each other in a circle with this one.
         credentials: what keeps the rig's polecats from working with its credentials, by the Secret's name.
+        blocked: what of the rig's destinations that policy blocks.
         fenced: whether the NetworkPolicy of its pods stands.
         needed: whether a polecat that has not ended depends on this one.
         key_holder: another polecat that keeps it from the recovery key of its annotation.
@@ -84,6 +85,7 @@ class Observed:
     bases: tuple[Base, ...] = ()
     cycle: tuple[str, ...] = ()
     credentials: Mapping[str, CredentialProblem] = field(factory=dict)
+    blocked: str = ""
     fenced: bool = True
     needed: bool = False
     key_holder: Polecat | None = None
@@ -115,6 +117,7 @@ def observe(
         bases=bases(admission.polecats, polecat) if starts else (),
         cycle=cycle(admission.polecats, polecat),
         credentials=credentials.holding(rig) if wants and rig is not None else {},
+        blocked=fence.blocked(rig) if wants and rig is not None else "",
         fenced=fence.stands(rig.metadata.name, metadata.namespace) if rig is not None else True,
         needed=polecat.status.finished_at is not None and is_needed(admission.polecats, polecat),
         key_holder=key_holder(admission.polecats, polecat),

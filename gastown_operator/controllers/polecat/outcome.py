@@ -88,10 +88,12 @@ def judge(pod: Pod) -> Conclusion:
     gateway = _terminated(pod.container(GATEWAY))
     record = decode_record(gateway.message) if gateway is not None else None
     found = _judge(pod, record)
+    # The programs in a pod do not know its name.
+    log = f"kubectl -n {pod.metadata.namespace} logs {pod.metadata.name} "
     judged = evolve(
         found,
         reason=found.reason if _WORD.fullmatch(found.reason) else "Unknown",
-        message=clean(found.message, _LONGEST_TEXT),
+        message=clean(found.message.replace("kubectl logs POD ", log), _LONGEST_TEXT),
         gateway=record,
     )
     of_rig = pod.metadata.annotations.get(labels.CREDENTIAL) == "rig"
@@ -109,7 +111,7 @@ def _judge(pod: Pod, record: GatewayRecord | None) -> Conclusion:
     word = _word_of(keeper)
     if _evicted_for_own_use(pod):
         # The kubelet gives such a pod no time to save anything.
-        kept = _kept(word) or "; what it did since its last checkpoint is lost"
+        kept = _kept(pod, word) or "; what it did since its last checkpoint is lost"
         more = "raise spec.kubernetes.workspace.size or resources.limits.ephemeral-storage"
         text = f"{_of_pod(pod)}{kept}; {more}"
         return Conclusion(OutcomeClass.RESOURCE_EXCEEDED, "EphemeralStorageExceeded", text, word)
@@ -179,7 +181,7 @@ def _agent_succeeded(word: TerminationMessage | None) -> Conclusion:
 def _agent_failed(
     pod: Pod, agent: Terminated, word: TerminationMessage | None, record: GatewayRecord | None
 ) -> Conclusion:
-    kept = _kept(word)
+    kept = _kept(pod, word)
     if agent.reason == _OOM_KILLED:
         text = f"the agent's container ran out of memory{kept}; raise spec.kubernetes.resources.limits.memory"
         return Conclusion(OutcomeClass.RESOURCE_EXCEEDED, _OOM_KILLED, text, word)
@@ -228,9 +230,11 @@ def _killed(pod: Pod, agent: Terminated, keeper: Terminated, record: GatewayReco
 
 def _agent_unknown(pod: Pod, word: TerminationMessage | None) -> Conclusion:
     if pod.reason == "DeadlineExceeded":
-        text = f"the pod reached its deadline{_kept(word)}; raise spec.kubernetes.activeDeadlineSeconds"
+        text = f"the pod reached its deadline{_kept(pod, word)}; raise spec.kubernetes.activeDeadlineSeconds"
         return Conclusion(OutcomeClass.DEADLINE_EXCEEDED, "DeadlineExceeded", text, word)
-    return Conclusion(OutcomeClass.INFRASTRUCTURE, _disruption(pod), f"{_of_pod(pod)}{_kept(word)}", word)
+    return Conclusion(
+        OutcomeClass.INFRASTRUCTURE, _disruption(pod), f"{_of_pod(pod)}{_kept(pod, word)}", word
+    )
 
 
 def _class_of(outcome: Outcome) -> OutcomeClass:
@@ -278,11 +282,12 @@ def _of_pod(pod: Pod) -> str:
     return f"the pod was ended while the agent was working ({said or _disruption(pod)})"
 
 
-def _kept(word: TerminationMessage | None) -> str:
+def _kept(pod: Pod, word: TerminationMessage | None) -> str:
     if word is None:
         return ""
     if word.pushed:
         return f"; its commits are on branch {word.branch}"
     if word.checkpoint:
-        return "; its work is kept in a checkpoint on the git server"
+        ref = pod.metadata.annotations.get(labels.CHECKPOINT, "a checkpoint")
+        return f"; its work is kept under {ref} on the git server"
     return ""

@@ -155,6 +155,9 @@ def _start(observed: Observed, settings: OperatorSettings, now: datetime) -> Dec
     held = _credential_wait(observed, resolved)
     if held is not None:
         return held
+    if observed.blocked:
+        text = f"Rig {polecat.spec.rig}: {observed.blocked}"
+        return _queued(polecat, Wait.NETWORK_BLOCKED, text)
     if not observed.fenced:
         return _unfenced(polecat, observed.rig, now)
     if observed.name_taken_by is not None:

@@ -20,6 +20,7 @@ from gastown_operator.controllers.polecat.volumes import volumes
 from gastown_operator.controllers.settings import OperatorSettings
 from gastown_operator.runtime.helpers import controller_reference
 from gastown_operator.workload.history import CLONE_TIMEOUT
+from gastown_operator.workload.settings import Settings
 
 COMPONENT: Final = "polecat"
 GRACE_SECONDS: Final = 120
@@ -70,7 +71,7 @@ def build_pod(
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": _metadata(polecat, resolved, start),
+        "metadata": _metadata(polecat, resolved, start, told),
         "spec": {
             "restartPolicy": "Never",
             "automountServiceAccountToken": False,
@@ -86,7 +87,7 @@ def build_pod(
     }
 
 
-def _metadata(polecat: Polecat, resolved: Resolved, start: Start) -> JSON:
+def _metadata(polecat: Polecat, resolved: Resolved, start: Start, told: Settings) -> JSON:
     exact = {
         labels.RIG: polecat.spec.rig,
         labels.POLECAT: polecat.metadata.name,
@@ -110,6 +111,7 @@ def _metadata(polecat: Polecat, resolved: Resolved, start: Start) -> JSON:
             **resolved.pod.pod_annotations,
             **ours,
             **_built_with(polecat, resolved),
+            labels.CHECKPOINT: told.refs.checkpoint,
             **(reservation_notes(start.budget) if resolved.gateway is not None else {}),
         },
         "ownerReferences": [controller_reference(POLECAT, polecat.metadata, block_deletion=False)],

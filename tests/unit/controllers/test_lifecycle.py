@@ -563,3 +563,41 @@ def test_what_is_stopped_before_its_start_was_told_is_charged_all_the_same(wante
 
     assert lost.status.usage is not None
     assert lost.status.usage.input_tokens == 2000
+
+
+def test_a_share_of_the_rigs_day_that_is_used_up_is_not_called_the_polecats_budget() -> None:
+    daily = rig(budget={"maxTokens": 80_000})
+    subject = polecat(budget={"maxTokens": 50_000})
+    ended = failed(subject, OutcomeClass.BUDGET_EXCEEDED)
+    noted = {**ended.metadata.annotations, labels.RESERVED_TOKENS: "10000"}
+    shared = attrs.evolve(ended, metadata=attrs.evolve(ended.metadata, annotations=noted))
+
+    told = after(subject, decide(observed(subject, shared, daily)))
+
+    assert 'of the day of Rig "project" (10000 tokens' in ready(told).message
+    assert "maxPolecats" in ready(told).message
+
+
+def test_what_the_rigs_policy_blocks_is_told_instead_of_tried() -> None:
+    subject = polecat()
+
+    told = after(subject, decide(observed(subject, blocked="spec.gitURL is 10.0.0.1; add it")))
+
+    assert (told.status.phase, ready(told).reason) == (PolecatPhase.IDLE, "NetworkBlocked")
+
+
+def test_the_place_of_kept_work_and_of_the_log_are_named() -> None:
+    subject = polecat()
+    ended = failed(
+        subject,
+        OutcomeClass.STALLED,
+        message="it did nothing; see kubectl logs POD -c agent",
+        checkpoint="c" * 40,
+    )
+    noted = {**ended.metadata.annotations, labels.CHECKPOINT: "refs/gastown/wip/workers/u/1"}
+    named = attrs.evolve(ended, metadata=attrs.evolve(ended.metadata, annotations=noted))
+
+    said = ready(after(subject, decide(observed(subject, named)))).message
+
+    assert "kubectl -n gastown-workers logs polecat-toast -c agent" in said
+    assert "kept under refs/gastown/wip/workers/u/1 on the git server" in said
