@@ -190,7 +190,7 @@ class Exchange:
         try:
             async with asyncio.timeout(idle) as timer:
                 async for chunk in opened.chunks():
-                    self.services.control.traffic()
+                    self.services.traffic()
                     reader = self._reader
                     if reader is None:
                         timer.reschedule(loop.time() + idle)

@@ -48,6 +48,7 @@ class Services:
     on_budget: Callable[[], None] = field(default=lambda: None)
     memory: Memory = field(factory=Memory)
     sleep: Callable[[float], Awaitable[None]] = field(default=asyncio.sleep)
+    _asked_to_stop: bool = field(init=False, default=False)
     _publishing: asyncio.Lock = field(init=False, factory=asyncio.Lock)
 
     def refusal(self) -> Failure | None:
@@ -97,15 +98,30 @@ class Services:
 
     def check_budget(self) -> bool:
         """Whether the budget is used up; the first time, the agent is stopped."""
-        if self.ledger.stopped:
-            return True
-        if not self.ledger.meter.spent:
-            return False
-        self.ledger.stop(self.spent())
-        first = self.control.stop("budget")
-        self.journal("budget used up", asked_agent_to_stop=first)
-        self.on_budget()
+        if not self.ledger.stopped:
+            if not self.ledger.meter.spent:
+                return False
+            self.ledger.stop(self.spent())
+            self.journal("budget used up")
+            self.on_budget()
+        if not self._asked_to_stop:
+            try:
+                first = self.control.stop("budget")
+            except (
+                OSError
+            ) as error:  # tried again with the next request; the refusals end the agent meanwhile
+                self.journal("cannot write the stop request", cause=str(error))
+                return True
+            self._asked_to_stop = True
+            self.journal("asking the agent to stop", first=first)
         return True
+
+    def traffic(self) -> None:
+        """Bytes pass."""
+        try:
+            self.control.traffic()
+        except OSError as error:
+            self.journal("cannot write that bytes pass", cause=str(error))
 
     def settle(self, key: int, usage: Usage, price: Price | None, *, estimated: bool) -> None:
         """Count an answer that has ended."""
@@ -115,4 +131,7 @@ class Services:
     async def publish(self) -> None:
         """Write the record where the keeper reads it; a file system that takes its time holds up nobody else."""
         async with self._publishing:
-            await asyncio.to_thread(self.control.publish, self.ledger.record())
+            try:
+                await asyncio.to_thread(self.control.publish, self.ledger.record())
+            except OSError as error:  # a full volume; written again with the next change
+                self.journal("cannot write the record", cause=str(error))

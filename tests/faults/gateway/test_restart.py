@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from gastown_operator.gateway.__main__ import main
 from gastown_operator.gateway.control import Paths
@@ -86,3 +87,20 @@ async def test_what_still_passes_is_in_the_account(tmp_path: Path) -> None:
         asking.cancel()
         await gateway.settled()
         assert gateway.record.input_tokens == 100
+
+
+async def test_a_control_volume_that_takes_no_file_breaks_no_answer_and_ends_no_gateway(
+    tmp_path: Path,
+) -> None:
+    async with bench(tmp_path, max_tokens=150) as gateway:
+        control = gateway.parts.control
+        control.paths = evolve(control.paths, control=tmp_path / "gone")
+        got = await gateway.ask()
+        assert (got.status, got.broken) == (200, False)
+        await gateway.ask()
+        assert gateway.parts.ledger.record().stopped == "budget"
+        assert (await gateway.ask()).status == 400
+        assert "cannot write" in gateway.log.getvalue()
+        control.paths = evolve(control.paths, control=tmp_path)
+        await gateway.ask()
+        assert gateway.stopped == "budget\n"
