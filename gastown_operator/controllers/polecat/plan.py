@@ -17,7 +17,12 @@ from gastown_operator.api.rig import Rig
 from gastown_operator.controllers.polecat.backoff import backoff_left
 from gastown_operator.controllers.polecat.budget import seconds_until_tomorrow
 from gastown_operator.controllers.polecat.conclude import conclude
-from gastown_operator.controllers.polecat.decision import Decision, whole_seconds
+from gastown_operator.controllers.polecat.decision import (
+    Decision,
+    changed_since,
+    recorded,
+    whole_seconds,
+)
 from gastown_operator.controllers.polecat.ended import ended, leave
 from gastown_operator.controllers.polecat.follow import (
     deletion,
@@ -121,6 +126,9 @@ def _pause(polecat: Polecat, pod: Pod) -> Decision:
 
 
 def _idle(polecat: Polecat) -> Decision:
+    told = recorded(polecat)
+    if told.ready and told.reason == "Idle" and not changed_since(polecat):
+        return Decision(told, polecat.status)  # one that was paused says what is saved
     state = State(
         phase=PolecatPhase.IDLE,
         reason="Idle",

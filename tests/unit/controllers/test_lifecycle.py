@@ -227,6 +227,7 @@ def test_idle_stops_a_pod_and_working_goes_on_from_what_is_saved() -> None:
         None,
     )
 
+    assert decide(observed(idle)).status is None
     wanted = changed(idle)
     assert [type(action) for action in decide(observed(wanted)).actions] == [Create]
     assert wanted.status.attempt == 2
