@@ -46,7 +46,8 @@ class Answer:
         """One of several answers that pass together goes on or ends; all is said when none of them goes on."""
         number = index if type(index) is int else 0
         if len(self._going) + len(self._ended) < _MAXIMUM_CHOICES:
-            (self._ended if ended else self._going).add(number)  # the accounts may come with one that has ended
+            # The accounts may come with one that has ended, which stays so.
+            (self._ended if ended else self._going).add(number)
         self.finished = bool(self._ended) and self._going <= self._ended
 
     def wrote(self, *texts: Any) -> None:
