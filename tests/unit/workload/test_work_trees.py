@@ -375,6 +375,9 @@ def test_a_gigabyte_is_saved_in_time_and_in_bounded_memory(
 ) -> None:
     # As forges do; else the server, which shares this machine, compresses everything once more.
     git(remote_repository.path, "config", "receive.unpackLimit", "1")
+    # Its processes are counted with the keeper's, and would map the whole pack.
+    for name, size in (("core.packedGitWindowSize", "16m"), ("core.packedGitLimit", "128m")):
+        git(remote_repository.path, "config", name, size)
     for number in range(16):
         with (attempt.repository / f"large-{number}").open("wb") as file:
             file.writelines(os.urandom(1024 * 1024) for _ in range(64))
