@@ -21,7 +21,7 @@ from anyio.abc import Process
 from anyio.lowlevel import checkpoint
 from attrs import define, field
 
-from gastown_operator.api.core import POD
+from gastown_operator.api.core import NAMESPACE, POD
 from gastown_operator.api.polecat import POLECAT
 from gastown_operator.api.rig import RIG
 from tests.faults.conftest import until
@@ -126,6 +126,8 @@ async def ended(run: Operator, seconds: float = STOP_LIMIT) -> int:
 
 
 def rig_and_polecats(server: ScriptedServer, *names: str) -> None:
+    # Where the policy is made that a pod waits for.
+    server.put(NAMESPACE.path("", WORKERS), {"metadata": {"name": WORKERS}, "status": {"phase": "Active"}})
     server.put(RIG.path("", "project"), rig_body())
     for name in names:
         server.put(POLECAT.path(WORKERS, name), polecat_body(name))
