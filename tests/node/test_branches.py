@@ -132,7 +132,13 @@ def test_work_that_the_server_takes_under_no_name_is_in_the_keeper_s_log(
     site: Site, slung: dict[str, Slung], tmp_path: Path
 ) -> None:
     rig, polecat = slung["closed"].rig, slung["closed"].polecat
-    polecat.tells("Stuck", "PushRejected", "this repository is closed", "refs/gastown/wip/", "kubectl logs")
+    polecat.tells(
+        "Stuck",
+        "PushRejected",
+        "this repository is closed",
+        "refs/gastown/wip/",
+        "logs polecat-closed -c keeper",
+    )
     assert set(rig.refs) == {"refs/heads/main"}
     log = site.cluster.log(rig.namespace, "polecat-closed", "keeper").splitlines()
     begin, end = (
