@@ -4,7 +4,7 @@ The polecats of one agent run side by side, each row in a rig of its own; then t
 machine has cores would show how a machine behaves that is short of them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +51,7 @@ def column(request: pytest.FixtureRequest, site: Site, models: ModelServer) -> C
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.title)
-def test_ends_as_the_table_says(
-    site: Site, column: Column, scenario: Scenario, record_property: Callable[[str, object], None]
-) -> None:
+def test_ends_as_the_table_says(site: Site, column: Column, scenario: Scenario) -> None:
     expected = scenario.ending_of(column.agent)
     polecat = column.polecats[scenario.title]
     polecat.touched = site.touched
@@ -61,7 +59,6 @@ def test_ends_as_the_table_says(
     polecat.until(expected.phase, expected.reason, seconds=SECONDS)
 
     found = _ending(column.rigs[scenario.title], polecat)
-    record_property("cell", (scenario.title, str(column.agent), table.in_words(found), polecat.seconds))
     assert found == expected
 
 
