@@ -126,7 +126,9 @@ def await_served(client: Client, crd: JSON) -> None:
     listing = f"/apis/{spec['group']}/{spec['versions'][0]['name']}/{spec['names']['plural']}"
 
     def served() -> bool:
-        conditions = client.request("GET", f"{CRDS}/{name}").object().get("status", {}).get("conditions", [])
+        conditions = (
+            client.request("GET", f"{CRDS}/{name}").object().get("status", {}).get("conditions") or []
+        )
         established = any(
             entry["type"] == "Established" and entry["status"] == "True" for entry in conditions
         )

@@ -6,22 +6,21 @@ from attrs import frozen
 
 from gastown_operator.api import labels
 from gastown_operator.api.networkpolicy import NETWORK_POLICY, NetworkPolicy, canonical
-from gastown_operator.api.rig import RIG, Rig
+from gastown_operator.api.rig import RIG
 from gastown_operator.controllers.network.observe import Observed
 from gastown_operator.controllers.network.policy import BLOCKED, JSON, OUR_LABELS, rig_policy, wall
 from gastown_operator.controllers.network.settings import NetworkSettings
 from gastown_operator.runtime.objects import ObjectKey
-from gastown_operator.runtime.plan import Action, Apply, Delete, EventNote
+from gastown_operator.runtime.plan import Action, Apply, Delete
 
 _OUR_ANNOTATIONS = (labels.RIG, BLOCKED)
 
 
 @frozen
 class Decision:
-    """The writes in one namespace, and what its rigs are told once these are done."""
+    """The writes in one namespace. What a policy keeps a rig's pods from is told by the rig's own controller."""
 
     actions: tuple[Action, ...] = ()
-    told: tuple[tuple[Rig, EventNote], ...] = ()
 
 
 def plan(observed: Observed, settings: NetworkSettings) -> Decision:
@@ -43,7 +42,6 @@ def plan(observed: Observed, settings: NetworkSettings) -> Decision:
             ),
             *(Delete(NETWORK_POLICY, policy.metadata.key, policy.metadata.uid) for policy in unwanted),
         ),
-        told=tuple(_told(observed, stored, wanted)),
     )
 
 
@@ -75,26 +73,3 @@ def _is_right(policy: NetworkPolicy | None, body: JSON) -> bool:
         and all(metadata.annotations.get(key) == wanted["annotations"].get(key) for key in _OUR_ANNOTATIONS)
         and owners == {owner["uid"] for owner in wanted["ownerReferences"]}
     )
-
-
-def _told(
-    observed: Observed, stored: dict[str, NetworkPolicy], wanted: dict[str, JSON]
-) -> Iterator[tuple[Rig, EventNote]]:
-    """An event when what a rig's pods do not reach changes, in its work namespace alone: once, not once for each."""
-    for rig in observed.rigs:
-        if rig.spec.work_namespace != observed.namespace.metadata.name:
-            continue
-        body = next(
-            (
-                each
-                for each in wanted.values()
-                if each["metadata"]["annotations"].get(labels.RIG) == rig.metadata.name
-            ),
-            None,
-        )
-        if body is None:
-            continue
-        untold = body["metadata"]["annotations"].get(BLOCKED)
-        policy = stored.get(body["metadata"]["name"])
-        if untold and (policy is None or policy.metadata.annotations.get(BLOCKED) != untold):
-            yield rig, EventNote("Warning", "NetworkBlocked", untold, "WriteNetworkPolicy")

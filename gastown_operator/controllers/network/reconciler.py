@@ -63,8 +63,6 @@ class NetworkReconciler:
                 await self._refused(observed, execution.refusal)
                 return Result(requeue_after=REFUSED_RETRY)
         self._refusals.pop(key, None)
-        for rig, note in decided.told:
-            await self.executor.execute(RIG, rig, Plan(events=(note,)))
         return Result()
 
     async def _refused(self, observed: Observed, refusal: Refusal) -> None:

@@ -103,20 +103,6 @@ def test_nothing_is_written_into_a_namespace_that_is_being_deleted() -> None:
     assert plan(Observed(namespace(phase="Terminating"), (rig(),), ()), SETTINGS) == Decision()
 
 
-def test_a_rig_is_told_once_what_its_pods_do_not_reach() -> None:
-    subject = rig(gitURL=INSIDE, allowedNamespaces=["elsewhere"])
-    first = plan(observed(subject), SETTINGS)
-    ((told, note),) = first.told
-    assert (told, note.type, note.reason) == (subject, "Warning", "NetworkBlocked")
-    assert "{cidr: 10.250.0.1/32, ports: [2222]}" in note.message
-    assert plan(observed(subject, policies=stored(first)), SETTINGS).told == ()
-
-
-def test_a_rig_is_told_in_its_work_namespace_alone() -> None:
-    subject = rig(gitURL=INSIDE, workNamespace="other", allowedNamespaces=[WORKERS])
-    assert plan(observed(subject), SETTINGS).told == ()
-
-
 def test_polecats_run_in_the_work_namespace_and_in_the_allowed_ones() -> None:
     assert list(namespaces_of(rig())) == [WORKERS]
     assert list(namespaces_of(rig(allowedNamespaces=["a", WORKERS, "b"]))) == [WORKERS, "a", "b"]
