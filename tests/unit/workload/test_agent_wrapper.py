@@ -304,8 +304,7 @@ def test_a_stop_request_ends_the_setup_command_too(container: Container) -> None
 
 
 def test_cpu_time_is_sampled(container: Container) -> None:
-    """The agent ends as soon as a sample shows that it was busy."""
+    """The agent ends as soon as a sample shows that it was busy; a later one counts who is still there."""
     busy = f"read -r ticks <{container.hints}/cpu && [ ${{ticks:-0}} -ge 30 ]"
 
     assert container.run(f"until {busy}; do :; done 2>/dev/null")[0] == 0
-    assert int((container.hints / "cpu").read_text()) >= 30
