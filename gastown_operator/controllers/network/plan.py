@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 
-from attrs import frozen
-
 from gastown_operator.api import labels
 from gastown_operator.api.networkpolicy import NETWORK_POLICY, NetworkPolicy, canonical
 from gastown_operator.api.rig import RIG
@@ -11,29 +9,22 @@ from gastown_operator.controllers.network.observe import Observed
 from gastown_operator.controllers.network.policy import BLOCKED, JSON, OUR_LABELS, rig_policy, wall
 from gastown_operator.controllers.network.settings import NetworkSettings
 from gastown_operator.runtime.objects import ObjectKey
-from gastown_operator.runtime.plan import Action, Apply, Delete
+from gastown_operator.runtime.plan import Apply, Delete, Plan
 
 _OUR_ANNOTATIONS = (labels.RIG, BLOCKED)
 
 
-@frozen
-class Decision:
-    """The writes in one namespace. What a policy keeps a rig's pods from is told by the rig's own controller."""
-
-    actions: tuple[Action, ...] = ()
-
-
-def plan(observed: Observed, settings: NetworkSettings) -> Decision:
+def plan(observed: Observed, settings: NetworkSettings) -> Plan:
     """Return the policies to write because they are missing or differ, and those to delete because no rig wants them."""
     if observed.namespace.phase == "Terminating":
-        return Decision()  # nothing can be created there, and all of it goes
+        return Plan()  # nothing can be created there, and all of it goes
     name = observed.namespace.metadata.name
     stored = {policy.metadata.name: policy for policy in observed.policies}
     wanted = {body["metadata"]["name"]: body for body in _wanted(observed, settings)}
     unwanted = [
         stored[each] for each in sorted(stored.keys() - wanted.keys()) if not _going(stored[each], observed)
     ]
-    return Decision(
+    return Plan(
         actions=(
             *(
                 Apply(NETWORK_POLICY, ObjectKey(name, each), body)

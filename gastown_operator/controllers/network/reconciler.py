@@ -58,7 +58,7 @@ class NetworkReconciler:
         observed = self.caches.observe(namespace)
         decided = plan(observed, self.settings)
         if decided.actions:
-            execution = await self.executor.execute(NAMESPACE, namespace, Plan(decided.actions))
+            execution = await self.executor.execute(NAMESPACE, namespace, decided)
             if execution.refusal is not None:
                 await self._refused(observed, execution.refusal)
                 return Result(requeue_after=REFUSED_RETRY)

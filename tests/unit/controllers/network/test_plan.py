@@ -7,9 +7,9 @@ import attrs
 from gastown_operator.api.networkpolicy import NETWORK_POLICY, NetworkPolicy
 from gastown_operator.api.rig import RIG, Rig
 from gastown_operator.controllers.network.observe import Observed, namespaces_of
-from gastown_operator.controllers.network.plan import Decision, plan
+from gastown_operator.controllers.network.plan import plan
 from gastown_operator.controllers.network.settings import NetworkSettings
-from gastown_operator.runtime.plan import Apply, Delete
+from gastown_operator.runtime.plan import Apply, Delete, Plan
 from tests.unit.controllers.objects import WORKERS, namespace, rig, rig_body
 
 SETTINGS = NetworkSettings()
@@ -20,7 +20,7 @@ def observed(*rigs: Rig, policies: tuple[NetworkPolicy, ...] = ()) -> Observed:
     return Observed(namespace(), rigs, policies)
 
 
-def stored(decided: Decision) -> tuple[NetworkPolicy, ...]:
+def stored(decided: Plan) -> tuple[NetworkPolicy, ...]:
     """The policies of a decision as the API server would store them: empty lists are left out."""
     return tuple(_stored(action.body) for action in decided.actions if isinstance(action, Apply))
 
@@ -37,11 +37,11 @@ def going(name: str) -> Rig:
     return RIG.project(body)
 
 
-def written(decided: Decision) -> list[str]:
+def written(decided: Plan) -> list[str]:
     return [action.key.name for action in decided.actions if isinstance(action, Apply)]
 
 
-def deleted(decided: Decision) -> list[str]:
+def deleted(decided: Plan) -> list[str]:
     return [action.key.name for action in decided.actions if isinstance(action, Delete)]
 
 
@@ -53,7 +53,7 @@ def test_a_namespace_gets_a_wall_and_a_policy_for_each_rig() -> None:
 
 def test_what_is_right_is_not_written_again() -> None:
     policies = stored(plan(observed(rig("one"), rig("two", gitURL=INSIDE)), SETTINGS))
-    assert plan(observed(rig("one"), rig("two", gitURL=INSIDE), policies=policies), SETTINGS) == Decision()
+    assert plan(observed(rig("one"), rig("two", gitURL=INSIDE), policies=policies), SETTINGS) == Plan()
 
 
 def test_labels_annotations_and_owners_of_others_are_left_alone() -> None:
@@ -64,7 +64,7 @@ def test_labels_annotations_and_owners_of_others_are_left_alone() -> None:
         annotations={**policy.metadata.annotations, "note": "b"},
     )
     policies = (wall, attrs.evolve(policy, metadata=metadata))
-    assert plan(observed(rig(), policies=policies), SETTINGS) == Decision()
+    assert plan(observed(rig(), policies=policies), SETTINGS) == Plan()
 
 
 def test_drift_is_repaired() -> None:
@@ -95,12 +95,12 @@ def test_nothing_of_ours_stays_in_a_namespace_that_no_rig_uses() -> None:
 
 def test_a_rig_that_is_being_deleted_keeps_what_it_has_and_gets_nothing_new() -> None:
     policies = stored(plan(observed(rig()), SETTINGS))
-    assert plan(observed(going("project"), policies=policies), SETTINGS) == Decision()
-    assert plan(observed(going("project")), SETTINGS) == Decision()
+    assert plan(observed(going("project"), policies=policies), SETTINGS) == Plan()
+    assert plan(observed(going("project")), SETTINGS) == Plan()
 
 
 def test_nothing_is_written_into_a_namespace_that_is_being_deleted() -> None:
-    assert plan(Observed(namespace(phase="Terminating"), (rig(),), ()), SETTINGS) == Decision()
+    assert plan(Observed(namespace(phase="Terminating"), (rig(),), ()), SETTINGS) == Plan()
 
 
 def test_polecats_run_in_the_work_namespace_and_in_the_allowed_ones() -> None:
