@@ -9,23 +9,19 @@ import attrs
 import pytest
 
 from gastown_operator.api import labels
-from gastown_operator.api.common import Condition, OutcomeClass
-from gastown_operator.api.conditions import get_condition
+from gastown_operator.api.common import OutcomeClass
 from gastown_operator.api.core import Pod
 from gastown_operator.api.polecat import POLECAT, Polecat, PolecatPhase
-from gastown_operator.api.rig import DaySpending, Rig
+from gastown_operator.api.rig import DaySpending
 from gastown_operator.controllers.credential.problem import CredentialProblem
-from gastown_operator.controllers.polecat.admission import Verdict
 from gastown_operator.controllers.polecat.budget import Grant, of_day
-from gastown_operator.controllers.polecat.observe import Observed
-from gastown_operator.controllers.polecat.plan import plan
 from gastown_operator.gateway.message import GatewayRecord, ModelOutcome
 from gastown_operator.runtime.objects import format_time
 from gastown_operator.runtime.plan import Create, Delete, MergePatch, Plan
 from gastown_operator.workload.message import Outcome
+from tests.unit.controllers.moments import after, decide, observed, ready
 from tests.unit.controllers.objects import (
     NOW,
-    SETTINGS,
     pod,
     polecat,
     rig,
@@ -45,34 +41,6 @@ FAILURES: Mapping[OutcomeClass, Outcome] = {
     OutcomeClass.RESOURCE_EXCEEDED: Outcome.RESOURCE_EXCEEDED,
     OutcomeClass.STALLED: Outcome.STALLED,
 }
-
-
-def observed(
-    subject: Polecat, the_pod: Pod | None = None, the_rig: Rig | None = None, **changes: Any
-) -> Observed:
-    """One moment of `subject`."""
-    seen = Observed(subject, the_rig or rig(), the_pod, (), None, Verdict())
-    return attrs.evolve(seen, **changes)
-
-
-def decide(moment: Observed, seconds: float = 0.0) -> Plan:
-    """The plan, `seconds` after now."""
-    return plan(moment, SETTINGS, NOW + timedelta(seconds=seconds))
-
-
-def after(subject: Polecat, decided: Plan) -> Polecat:
-    """The polecat once the plan's status is stored; as it was where there is none."""
-    if decided.status is None:
-        return subject
-    body = {"metadata": {"name": "x", "namespace": "x", "uid": "x"}, "status": dict(decided.status)}
-    return attrs.evolve(subject, status=POLECAT.project(body).status)
-
-
-def ready(subject: Polecat) -> Condition:
-    """Its Ready condition."""
-    found = get_condition(subject.status.conditions, "Ready")
-    assert found is not None
-    return found
 
 
 def failed(owner: Polecat, how: OutcomeClass, **changes: Any) -> Pod:

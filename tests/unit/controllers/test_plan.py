@@ -1,26 +1,23 @@
 """What is decided about a polecat, situation by situation."""
 
 from datetime import timedelta
-from typing import Any
 
 import attrs
 import pytest
 
-from gastown_operator.api.common import Condition, ConditionStatus, OutcomeClass
+from gastown_operator.api.common import ConditionStatus, OutcomeClass
 from gastown_operator.api.conditions import get_condition
 from gastown_operator.api.core import POD, Pod
-from gastown_operator.api.polecat import POLECAT, Polecat, PolecatPhase
-from gastown_operator.api.rig import Rig
+from gastown_operator.api.polecat import Polecat, PolecatPhase
 from gastown_operator.controllers.polecat.admission import Verdict
 from gastown_operator.controllers.polecat.conclude import MAXIMUM_INFRASTRUCTURE_ATTEMPTS
 from gastown_operator.controllers.polecat.line import AGING_SECONDS, Wait
-from gastown_operator.controllers.polecat.observe import Observed
-from gastown_operator.controllers.polecat.plan import plan
 from gastown_operator.runtime.errors import Forbidden
 from gastown_operator.runtime.execution import NotOurs, Refusal
 from gastown_operator.runtime.objects import format_time
 from gastown_operator.runtime.plan import Create, Delete, Plan
 from gastown_operator.workload.message import Outcome
+from tests.unit.controllers.moments import after, decide, observed, ready
 from tests.unit.controllers.objects import (
     BASE,
     HEAD,
@@ -29,49 +26,12 @@ from tests.unit.controllers.objects import (
     merged,
     pod,
     polecat,
-    rig,
     running,
     succeeded,
     terminated,
     waiting,
     word,
 )
-
-
-def observed(
-    subject: Polecat, the_pod: Pod | None = None, the_rig: Rig | None = None, **changes: Any
-) -> Observed:
-    """One moment of `subject`."""
-    seen = Observed(subject, the_rig or rig(), the_pod, (), None, Verdict())
-    return attrs.evolve(seen, **changes)
-
-
-def decide(moment: Observed, seconds: float = 0.0) -> Plan:
-    """The plan, `seconds` after now."""
-    return plan(moment, SETTINGS, NOW + timedelta(seconds=seconds))
-
-
-def after(subject: Polecat, decided: Plan) -> Polecat:
-    """The polecat once the plan's status is stored."""
-    metadata = subject.metadata
-    raw = {
-        "metadata": {
-            "name": metadata.name,
-            "namespace": metadata.namespace,
-            "uid": metadata.uid,
-            "generation": metadata.generation,
-            "resourceVersion": "2",
-        },
-        "status": dict(decided.status or {}),
-    }
-    return attrs.evolve(POLECAT.project(raw), spec=subject.spec, metadata=metadata)
-
-
-def ready(subject: Polecat) -> Condition:
-    """Its Ready condition."""
-    condition = get_condition(subject.status.conditions, "Ready")
-    assert condition is not None
-    return condition
 
 
 def conclude(subject: Polecat, the_pod: Pod) -> tuple[Polecat, Plan]:
