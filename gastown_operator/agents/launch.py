@@ -7,9 +7,10 @@ from attrs import field, frozen
 
 from gastown_operator.api.agentconfig import AgentConfig, Provider
 from gastown_operator.api.common import SecretKeySelector
+from gastown_operator.gateway.settings import PORT
 
 #: Where agents find their model: the gateway of their pod, which puts the real credential in place of this one.
-GATEWAY_URL: Final = "http://127.0.0.1:4180"
+GATEWAY_URL: Final = f"http://127.0.0.1:{PORT}"
 GATEWAY_KEY: Final = "gastown"
 
 

@@ -16,13 +16,13 @@ from gastown_operator.controllers.network.destinations import (
 )
 from gastown_operator.controllers.network.settings import METADATA_RANGES, NetworkSettings, Range
 from gastown_operator.controllers.polecat.pod import COMPONENT
+from gastown_operator.gateway.settings import METRICS_PORT
 from gastown_operator.runtime.helpers import controller_reference
 
 JSON = dict[str, Any]
 
 #: No rig's policy can have this name, as theirs begin with `gastown-`.
 WALL: Final = "default-deny-gastown"
-METRICS_PORT: Final = 4181
 #: OpenShift's DNS pods listen on 5353, and policies see the port behind the Service.
 _DNS_PORTS: Final = (53, 5353)
 _EVERYWHERE: Final = (ip_network("0.0.0.0/0"), ip_network("::/0"))
