@@ -146,6 +146,8 @@ def test_an_edited_policy_is_put_right_by_one_write(place: Place, change: JSON) 
         )
 
     eventually(right, "the policy is as it was")
+    # The API server logs a write after it has answered it.
+    eventually(lambda: bool(place.writes(position)), "the write in the audit log")
     assert [write.what for write in place.writes(position)] == ["patch networkpolicies"]
 
 
@@ -179,4 +181,7 @@ def test_nothing_is_written_once_all_is_right(place: Place) -> None:
     # What comes after the annotation in the queue shows that the annotation was looked at.
     place.change_rig({"allowedNamespaces": [place.other]})
     place.await_policies(place.other, WALL, place.policy)
+    eventually(
+        lambda: len(place.writes(position)) == len((WALL, place.policy)), "their writes in the audit log"
+    )
     assert {write.namespace for write in place.writes(position)} == {place.other}

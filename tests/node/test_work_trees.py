@@ -88,10 +88,13 @@ class Slung:
 
 
 def _grow(rig: RigHandle) -> None:
-    """Give the rig's repository a history of more than 1 MiB, above which these polecats' clones are shallow."""
+    """Give the rig's repository a history of so much more than 1 MiB, above which these polecats' clones are shallow, that it is seen.
+
+    A clone is looked at ten times a second: one of 2 MiB can end between two looks, and is complete then.
+    """
     for number in range(COMMITS):
         lines = "".join(f"line {line}\n" for line in range(number + 1))
-        noise = base64.b64encode(os.urandom(40_000))
+        noise = base64.b64encode(os.urandom(200_000))
         rig.site.git.commit(rig.repository, "main", {"grown.txt": lines, "noise.txt": noise})
 
 

@@ -18,11 +18,13 @@ T = TypeVar("T")
 CONTAINERS = ("clone", "keeper", "agent")
 
 
-def eventually(look: Callable[[], T | None], what: str, seconds: float = 60.0) -> T:
-    """Return the first truthy answer of `look`. Raises AssertionError with `what` when there is none in time."""
+def eventually(
+    look: Callable[[], T | None], what: str, seconds: float = 60.0, instead: Callable[[], str] = lambda: ""
+) -> T:
+    """Return the first truthy answer of `look`. Raises AssertionError with `what`, and what is `instead`, when there is none in time."""
     deadline = time.monotonic() + seconds
     while not (found := look()):
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what} {instead()}"
         time.sleep(0.1)
     return found
 
@@ -76,7 +78,12 @@ class PolecatHandle:
             assert not ended, f"{self.name} ended as {status['phase']}: {ready.get('message')}"
             return None
 
-        return eventually(reached, f"{self.name} is {phase} {reason}", seconds)
+        return eventually(reached, f"{self.name} is {phase} {reason}", seconds, self._condition)
+
+    def _condition(self) -> str:
+        """What its status says, in one line."""
+        status = self.status
+        return f"(it is {status.get('phase')}: {condition(status, 'Ready').get('message')})"
 
     def tells(self, phase: str, reason: str, *words: str, seconds: float = 90.0) -> JSON:
         """Wait for the phase and its reason, and check that the user is told: a condition that helps, and one Event.
