@@ -1,8 +1,7 @@
 """A small synchronous client for tests: it speaks to the API server through `kubectl proxy`, so any kubeconfig will do."""
 
 import json
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from http.client import HTTPConnection
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from attrs import frozen
 
 from gastown_operator.runtime.objects import Resource
+from tests.support.waiting import eventually
 
 JSON = dict[str, Any]
 
@@ -110,14 +110,6 @@ def path_of(resource: Resource[Any], stored: JSON, subresource: str = "") -> str
     """Return the URL path of an object that the server has returned."""
     metadata = stored["metadata"]
     return resource.path(metadata.get("namespace", ""), metadata["name"], subresource)
-
-
-def eventually(holds: Callable[[], bool], what: str, seconds: float = 30) -> None:
-    """Wait until the server has caught up. Raises AssertionError with `what` when it has not in time."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
-        time.sleep(0.05)
 
 
 def await_served(client: Client, crd: JSON) -> None:

@@ -12,10 +12,11 @@ from gastown_operator.api.labels import MANAGED_BY, OPERATOR, RECOVERY_KEY, RETR
 from gastown_operator.api.polecat import POLECAT
 from gastown_operator.api.rig import RIG
 from gastown_operator.runtime.objects import PartialObject, Resource
-from tests.apiserver.client import JSON, MERGE_PATCH, Client, Response, eventually
+from tests.apiserver.client import JSON, MERGE_PATCH, Client, Response
 from tests.support.cluster import kubectl
 from tests.support.installation import MANIFESTS, POLICIES, install
 from tests.support.users import acting_as
+from tests.support.waiting import eventually
 
 RBAC = "rbac.authorization.k8s.io"
 ROLE = Resource(RBAC, "v1", "ClusterRole", "clusterroles", namespaced=False, project=PartialObject.project)

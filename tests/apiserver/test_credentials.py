@@ -28,7 +28,7 @@ from tests.support.cluster import SECRET, Cluster, kubectl
 from tests.support.installation import NAMESPACE as SYSTEM
 from tests.support.installation import install, operator_kubeconfig
 from tests.support.operator_process import OperatorProcess
-from tests.support.polecats import eventually
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -9,7 +9,8 @@ from uuid import uuid4
 
 from gastown_operator.api.core import NAMESPACE
 from gastown_operator.runtime.objects import PartialObject, Resource
-from tests.apiserver.client import JSON, Client, eventually
+from tests.apiserver.client import JSON, Client
+from tests.support.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 QUOTA: Resource[Any] = Resource(

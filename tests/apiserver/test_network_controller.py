@@ -11,11 +11,12 @@ from gastown_operator.api.core import NAMESPACE
 from gastown_operator.api.networkpolicy import NETWORK_POLICY
 from gastown_operator.api.rig import RIG
 from gastown_operator.runtime.events import EVENT
-from tests.apiserver.client import JSON, eventually
+from tests.apiserver.client import JSON
 from tests.support.audit import AuditLog, Write
 from tests.support.cluster import Cluster, connect, environment
 from tests.support.installation import install, operator_kubeconfig
 from tests.support.operator_process import OperatorProcess
+from tests.support.waiting import eventually
 
 HOW = "hack/cluster exec --name apiserver -- .venv/bin/pytest tests/apiserver"
 WALL = "default-deny-gastown"
@@ -147,7 +148,7 @@ def test_an_edited_policy_is_put_right_by_one_write(place: Place, change: JSON) 
 
     eventually(right, "the policy is as it was")
     # The API server logs a write after it has answered it.
-    eventually(lambda: bool(place.writes(position)), "the write in the audit log")
+    eventually(lambda: place.writes(position), "the write in the audit log")
     assert [write.what for write in place.writes(position)] == ["patch networkpolicies"]
 
 

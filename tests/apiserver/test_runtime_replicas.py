@@ -30,7 +30,7 @@ from tests.support.installation import NAMESPACE as SYSTEM
 from tests.support.installation import install, operator_kubeconfig
 from tests.support.lab import Lab
 from tests.support.operator_process import OperatorProcess
-from tests.support.polecats import eventually
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(120)
 

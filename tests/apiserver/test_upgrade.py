@@ -16,8 +16,9 @@ from gastown_operator.api.crd import definition
 from gastown_operator.api.kinds import KINDS, Kind
 from gastown_operator.api.schema import Schema
 from gastown_operator.runtime.objects import Resource
-from tests.apiserver.client import CRDS, JSON, Client, await_served, eventually
+from tests.apiserver.client import CRDS, JSON, Client, await_served
 from tests.apiserver.schemas import VERSIONS, enumerations, filled, older, root
+from tests.support.waiting import eventually
 
 CHANGES: dict[str, JSON] = {
     "rigs": {"settings": {"maxPolecats": 9}},

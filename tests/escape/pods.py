@@ -5,8 +5,8 @@ from typing import Any
 from gastown_operator.api.core import POD
 from tests.apiserver.client import JSON
 from tests.escape.conftest import WORKLOAD_IMAGE
-from tests.support.polecats import eventually
 from tests.support.site import SECRET_NAME, RigHandle
+from tests.support.waiting import eventually
 
 USER = 10001
 RESTRICTED = {

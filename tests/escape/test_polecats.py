@@ -15,9 +15,10 @@ from gastown_operator.api.rig import RIG
 from tests.apiserver.client import JSON
 from tests.escape.attempts import attempts
 from tests.support.cluster import kubectl
-from tests.support.polecats import PolecatHandle, condition, eventually
+from tests.support.polecats import PolecatHandle, condition
 from tests.support.site import SECRET_NAME, WORK, RigHandle, Site
 from tests.support.users import acting_as
+from tests.support.waiting import eventually
 
 ELSEWHERE = "ssh://git@git.example.invalid/mine.git"
 ENDPOINT = "https://models.example.invalid"

@@ -19,7 +19,8 @@ from tests.support.active_pods import ActivePods
 from tests.support.audit import AuditLog
 from tests.support.cluster import Cluster
 from tests.support.operator_process import OperatorProcess
-from tests.support.polecats import condition, eventually
+from tests.support.polecats import condition
+from tests.support.waiting import eventually
 
 PER_RIG = 100
 #: Issue 2 sets the bars; this one keeps a second status write or a stray patch from going unnoticed.

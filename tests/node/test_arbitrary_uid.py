@@ -10,8 +10,8 @@ import pytest
 
 from tests.apiserver.client import JSON
 from tests.support.cluster import kubectl
-from tests.support.polecats import eventually
 from tests.support.site import Site
+from tests.support.waiting import eventually
 
 USER = 1000730000
 NAME = "arbitrary-uid"

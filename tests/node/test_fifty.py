@@ -18,8 +18,8 @@ from tests.apiserver.client import JSON
 from tests.support.active_pods import ActivePods, Moment
 from tests.support.audit import AuditLog, Write
 from tests.support.cluster import environment
-from tests.support.polecats import eventually
 from tests.support.site import RigHandle, Site
+from tests.support.waiting import eventually
 
 HOW = "hack/cluster exec --name node -- .venv/bin/pytest tests/node"
 POLECATS = 50 if os.environ.get("GASTOWN_FULL") else 20

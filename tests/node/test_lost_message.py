@@ -13,8 +13,9 @@ from hack.lab.layout import Layout
 from tests.apiserver.client import JSON
 from tests.support import pod_processes
 from tests.support.cluster import environment
-from tests.support.polecats import PolecatHandle, eventually
+from tests.support.polecats import PolecatHandle
 from tests.support.site import RigHandle, Site
+from tests.support.waiting import eventually
 
 HOW = "hack/cluster exec --name node -- .venv/bin/pytest tests/node"
 #: The answer to the push is held back once the done ref is set: the keeper waits for it with its work already delivered.

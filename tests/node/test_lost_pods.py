@@ -13,8 +13,9 @@ from tests.support import pod_processes
 from tests.support.audit import AuditLog
 from tests.support.cluster import environment, kubectl
 from tests.support.lab import Lab
-from tests.support.polecats import PolecatHandle, eventually
+from tests.support.polecats import PolecatHandle
 from tests.support.site import RigHandle, Site
+from tests.support.waiting import eventually
 
 HOW = "hack/cluster exec --name node -- .venv/bin/pytest tests/node"
 #: The shortest that a Rig may have.

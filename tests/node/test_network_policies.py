@@ -16,8 +16,9 @@ from gastown_operator.api.core import NAMESPACE, POD
 from gastown_operator.api.rig import RIG
 from tests.apiserver.client import JSON
 from tests.support.connections import LISTEN, PROBE, Place, outside, probe_from, probed
-from tests.support.polecats import PolecatHandle, eventually
+from tests.support.polecats import PolecatHandle
 from tests.support.site import RigHandle, Site
+from tests.support.waiting import eventually
 
 METADATA = "169.254.169.254"
 OUTSIDE = "203.0.113.7"

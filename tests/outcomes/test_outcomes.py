@@ -16,8 +16,9 @@ from tests.outcomes import table
 from tests.outcomes.cells import SCENARIOS, AgentName, Disturbance, Ending, Kept, Scenario
 from tests.outcomes.conftest import KEY
 from tests.support.cluster import kubectl
-from tests.support.polecats import PolecatHandle, condition, eventually
+from tests.support.polecats import PolecatHandle, condition
 from tests.support.site import RigHandle, Site
+from tests.support.waiting import eventually
 
 SECRET = "model-key"
 PREPARED = "begun.txt"

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from tests.support.cluster import kubectl
-from tests.support.polecats import eventually
+from tests.support.waiting import eventually
 
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 _API = "admissionregistration.k8s.io/v1"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from attrs import define, field
 
-from tests.apiserver.client import eventually
+from tests.support.waiting import eventually
 
 START_SECONDS = 30.0
 STOP_SECONDS = 35.0  # the operator's own limit is 30 s

@@ -1,9 +1,8 @@
 """A Polecat in a test: what is asked of it, and what is printed when it disappoints."""
 
 import json
-import time
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 from attrs import define, field
 
@@ -13,20 +12,9 @@ from gastown_operator.runtime.events import EVENT
 from gastown_operator.runtime.objects import Resource, parse_time
 from tests.apiserver.client import JSON
 from tests.support.cluster import Cluster, kubectl
+from tests.support.waiting import eventually
 
-T = TypeVar("T")
 CONTAINERS = ("clone", "keeper", "agent")
-
-
-def eventually(
-    look: Callable[[], T | None], what: str, seconds: float = 60.0, instead: Callable[[], str] = lambda: ""
-) -> T:
-    """Return the first truthy answer of `look`. Raises AssertionError with `what`, and what is `instead`, when there is none in time."""
-    deadline = time.monotonic() + seconds
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what} {instead()}"
-        time.sleep(0.1)
-    return found
 
 
 @define
