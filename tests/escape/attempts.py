@@ -32,7 +32,7 @@ REACH: Final[Sequence[Attempt]] = (
         "git-credential",
         "find the git key in any file that can be read",
         "there is none in the agent's container",
-        "the key, where its Secret is mounted beside the agent",
+        "the key, where its Secret is mounted into the agent",
     ),
     Attempt(
         "model-credential",
@@ -74,7 +74,7 @@ REACH: Final[Sequence[Attempt]] = (
         "root",
         "write to the image's own programs",
         "the agent runs as a user without rights",
-        "not tried: no pod under PodSecurity `restricted` could",
+        "written, by a pod of root in a namespace without PodSecurity",
     ),
     Attempt(
         "another-branch",

@@ -1,13 +1,14 @@
 # ruff: noqa: PTH101, PTH115, PTH118, S108, T201
 """Runs in the place of an agent, in its image, and tries to reach what is not its own; prints what each attempt won.
 
-Standard library only. `TARGET` is the SSH URL of the rig's repository.
+Standard library only. `TARGET` is the SSH URL of the rig's repository. Arguments choose among the attempts.
 """
 
 import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -128,4 +129,4 @@ ATTEMPTS: dict[str, Callable[[], str]] = {
 }
 
 if __name__ == "__main__":
-    print("escape:", json.dumps({name: attempt() for name, attempt in ATTEMPTS.items()}), flush=True)
+    print("escape:", json.dumps({name: ATTEMPTS[name]() for name in sys.argv[1:] or ATTEMPTS}), flush=True)

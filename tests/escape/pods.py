@@ -1,11 +1,14 @@
-"""Pods without our protection, for the same attacks: under PodSecurity `restricted`, like a polecat's, and nothing more."""
+"""Pods without our protection, for the same attacks: a polecat's own pod with one thing changed, or one made from nothing."""
 
+from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 from gastown_operator.api.core import POD
+from gastown_operator.workload import layout
 from tests.apiserver.client import JSON
 from tests.escape.conftest import WORKLOAD_IMAGE
-from tests.support.site import SECRET_NAME, RigHandle
+from tests.support.site import SECRET_NAME, RigHandle, Site
 from tests.support.waiting import eventually
 
 USER = 10001
@@ -16,7 +19,7 @@ RESTRICTED = {
     "seccompProfile": {"type": "RuntimeDefault"},
 }
 KEY_VOLUME = {"name": "key", "secret": {"secretName": SECRET_NAME, "defaultMode": 0o440}}
-KEY_MOUNT = {"name": "key", "mountPath": "/gastown/git-credentials"}
+KEY_MOUNT = {"name": "key", "mountPath": str(layout.GIT_CREDENTIALS)}
 
 
 def container(name: str, *command: str, **fields: Any) -> JSON:
@@ -25,8 +28,49 @@ def container(name: str, *command: str, **fields: Any) -> JSON:
     return {**base, "command": list(command), "securityContext": RESTRICTED, **fields}
 
 
+def copy_of(pod: JSON, name: str, change: Callable[[JSON], None]) -> JSON:
+    """A polecat's pod again, as its operator made it but for `change`, with refs of its own on the git server.
+
+    Nobody owns it and no policy selects it; what the attack aims at is where it is in the polecat's pod.
+    """
+    spec = deepcopy(pod["spec"])
+    del spec["nodeName"]
+    own = {"GASTOWN_WORK_BRANCH": name, "GASTOWN_RECOVERY_KEY": name}
+    for each in spec["initContainers"]:
+        for entry in each["env"]:
+            entry["value"] = own.get(entry["name"], entry.get("value", ""))
+    change(spec)
+    return {"metadata": {"namespace": pod["metadata"]["namespace"], "name": name}, "spec": spec}
+
+
+def agent_of(spec: JSON) -> JSON:
+    """The agent's container of a polecat's pod."""
+    (agent,) = spec["containers"]
+    found: JSON = agent
+    return found
+
+
+def ended(rig: RigHandle, name: str) -> JSON:
+    """Wait until a pod is terminal; return it."""
+
+    def terminal() -> JSON | None:
+        pod = rig.site.cluster.get(POD, rig.namespace, name) or {}
+        return pod if pod.get("status", {}).get("phase") in ("Succeeded", "Failed") else None
+
+    return eventually(terminal, f"pod {name} has ended", 90)
+
+
+def said_by(pod: JSON, name: str) -> str:
+    """The termination message of a container."""
+    status = pod["status"]
+    statuses = (*status["initContainerStatuses"], *status["containerStatuses"])
+    (found,) = (each for each in statuses if each["name"] == name)
+    message: str = found["state"]["terminated"].get("message", "")
+    return message
+
+
 def run(rig: RigHandle, name: str, spec: JSON, reads: str, *, until: str) -> str:
-    """Run a pod in the rig's namespace until a container has printed something; return all that it printed."""
+    """Run a pod under PodSecurity `restricted` in the rig's namespace until a container has printed something; return all that it printed."""
     ids = {"runAsUser": USER, "runAsGroup": USER, "fsGroup": USER}
     body = {
         "metadata": {"namespace": rig.namespace, "name": name},
@@ -37,12 +81,18 @@ def run(rig: RigHandle, name: str, spec: JSON, reads: str, *, until: str) -> str
             **spec,
         },
     }
-    rig.site.cluster.create(POD, body)
+    return printed(rig.site, body, reads, until=until)
 
-    def printed() -> str:
-        log = rig.site.cluster.log(rig.namespace, name, reads)
-        return log if until in log else ""
 
-    log = eventually(printed, f"{name} prints {until}")
-    rig.site.cluster.delete(POD, rig.namespace, name, {"gracePeriodSeconds": 0})
-    return log
+def printed(site: Site, body: JSON, reads: str, *, until: str) -> str:
+    """Run a pod until a container has printed something; return all that it printed."""
+    site.cluster.create(POD, body)
+    namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
+
+    def log() -> str:
+        text = site.cluster.log(namespace, name, reads)
+        return text if until in text else ""
+
+    found = eventually(log, f"{name} prints {until}")
+    site.cluster.delete(POD, namespace, name, {"gracePeriodSeconds": 0})
+    return found
