@@ -1,4 +1,4 @@
-"""Programs of the workload image: `python -m gastown_operator.workload clone | keeper | checkpoint | credential`."""
+"""Programs of the workload image: `python -m gastown_operator.workload clone | keeper | checkpoint | housekeeping | credential`."""
 
 import os
 import signal
@@ -7,11 +7,14 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from gastown_operator.workload import clone_record, layout, signatures, user_files
+from gastown_operator.workload import clone_record, housekeeping_settings, layout, signatures, user_files
 from gastown_operator.workload.clone import Clone, ClonePaths
 from gastown_operator.workload.credentials import CredentialFiles, access, answer
 from gastown_operator.workload.errors import AttemptError, WorkloadError
 from gastown_operator.workload.git import Git
+from gastown_operator.workload.housekeeping import Housekeeping
+from gastown_operator.workload.housekeeping_report import HousekeepingReport
+from gastown_operator.workload.housekeeping_settings import HousekeepingSettings
 from gastown_operator.workload.journal import JsonJournal
 from gastown_operator.workload.keeper import Keeper
 from gastown_operator.workload.message import Outcome, TerminationMessage
@@ -25,7 +28,7 @@ from gastown_operator.workload.work import Work
 _PROCESS_ID = layout.KEEPER / "pid"
 
 
-def _publish(message: TerminationMessage) -> None:
+def _publish(message: TerminationMessage | HousekeepingReport) -> None:
     try:
         layout.TERMINATION_LOG.write_bytes(message.encode())
     except OSError as error:
@@ -35,10 +38,9 @@ def _publish(message: TerminationMessage) -> None:
         )
 
 
-def _remote(settings: Settings) -> Remote:
-    namespace, _, _ = settings.polecat.partition("/")
+def _remote(settings: Settings | HousekeepingSettings) -> Remote:
     files = CredentialFiles(
-        layout.GIT_CREDENTIALS, settings.git_secret, namespace, layout.KNOWN_HOSTS, layout.PRIVATE
+        layout.GIT_CREDENTIALS, settings.git_secret, settings.namespace, layout.KNOWN_HOSTS, layout.PRIVATE
     )
     return Remote(settings.repository, access(settings.repository, files, settings.host_key_checking))
 
@@ -55,8 +57,7 @@ def run_clone(settings: Settings) -> int:
         layout.CLONE_FILES,
     )
     try:
-        namespace, _, _ = settings.polecat.partition("/")
-        user_files.check(settings.agent_config, namespace, layout.AGENT_CONFIG)
+        user_files.check(settings.agent_config, settings.namespace, layout.AGENT_CONFIG)
         Clone(settings, _remote(settings), paths, journal).run()
     except AttemptError as error:
         _publish(TerminationMessage(error.outcome, error.reason, error.message))
@@ -115,6 +116,20 @@ def run_checkpoint() -> int:
     return 0
 
 
+def run_housekeeping(settings: HousekeepingSettings) -> int:
+    """Exit status of the Job's container: 0 but where trying again may help, which the Job then does."""
+    journal = JsonJournal("housekeeping")
+    try:
+        report = Housekeeping(settings, _remote(settings), layout.PRIVATE / "housekeeping.git", journal).run()
+    except AttemptError as error:
+        report = HousekeepingReport(error.outcome, error.reason, error.message)
+    except (WorkloadError, OSError) as error:
+        report = HousekeepingReport(Outcome.INFRASTRUCTURE, "HousekeepingFailed", str(error))
+    _publish(report)
+    journal("ended", outcome=report.outcome, reason=report.reason, cause=report.message)
+    return 1 if report.outcome is Outcome.INFRASTRUCTURE else 0
+
+
 def run_credential(arguments: Sequence[str]) -> int:
     """A git credential helper: `credential REPOSITORY SECRET_DIRECTORY get`, the request on standard input."""
     repository, secret, operation = arguments
@@ -135,6 +150,8 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
             return run_keeper(from_environment(environment))
         case ["checkpoint"]:
             return run_checkpoint()
+        case ["housekeeping"]:
+            return run_housekeeping(housekeeping_settings.from_environment(environment))
         case ["credential", *rest] if len(rest) == 3:
             return run_credential(rest)
         case _:

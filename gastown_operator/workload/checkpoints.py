@@ -1,6 +1,6 @@
 """The refs that hold unfinished work on the server; what another attempt saved is never overwritten."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 import attrs
@@ -9,7 +9,8 @@ from gastown_operator.workload.clone_record import CloneRecord
 from gastown_operator.workload.errors import CheckpointRefusedError
 from gastown_operator.workload.git import Git
 from gastown_operator.workload.journal import Journal
-from gastown_operator.workload.remote import Remote, telling_line
+from gastown_operator.workload.ownership import Ownership
+from gastown_operator.workload.remote import PushResult, Remote, telling_line
 from gastown_operator.workload.settings import Settings
 
 _SHORTEST_PUSH = 5.0
@@ -32,6 +33,7 @@ class Checkpoints:
     remote: Remote
     git: Git
     journal: Journal
+    ownership: Ownership
     ref: str = attrs.field(init=False)
     _expected: str = attrs.field(init=False)
     _tried: set[str] = attrs.field(init=False, factory=set)
@@ -76,9 +78,11 @@ class Checkpoints:
     def _set(self, commit: str, timeout: float) -> bool:
         """Whether the ref holds the commit now; False where somebody else moved it."""
         leases = {self.ref: self._expected}
-        result = self.remote.push(
-            self.git, {self.ref: commit}, expected=leases, atomic=False, timeout=timeout
-        )
+
+        def push(updates: Mapping[str, str]) -> PushResult:
+            return self.remote.push(self.git, updates, expected=leases, atomic=False, timeout=timeout)
+
+        result = self.ownership.push(push, {self.ref: commit}, commit)
         if result.accepted or result.lease_lost:
             return result.accepted
         raise CheckpointRefusedError(self.ref, telling_line(result.stderr))

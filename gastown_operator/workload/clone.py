@@ -15,7 +15,7 @@ from gastown_operator.workload.handover import handover
 from gastown_operator.workload.history import CLONE_TIMEOUT, PATIENCE, History, Wanted
 from gastown_operator.workload.journal import Journal
 from gastown_operator.workload.message import Outcome
-from gastown_operator.workload.refs import branch_ref, newest_checkpoint
+from gastown_operator.workload.refs import branch_ref, newest_checkpoint, object_format
 from gastown_operator.workload.remote import Remote
 from gastown_operator.workload.settings import Settings
 
@@ -93,7 +93,8 @@ class Clone:
             *(branch_ref(branch) for branch, _ in self.settings.bases),
             "HEAD",
         ]
-        return self.remote.advertised([*branches, *self.settings.refs.patterns])
+        owner = [self.settings.owner_ref] if self.settings.owner_ref else []
+        return self.remote.advertised([*branches, *self.settings.refs.patterns, *owner])
 
     def _base(self, advertised: dict[str, str]) -> str:
         base = advertised.get(branch_ref(self.settings.base_branch))
@@ -199,7 +200,7 @@ class Clone:
     def _prepare_repository(self, advertised: Mapping[str, str]) -> Git:
         self._empty_repository()
         git = Git(self.paths.repository / ".git", work_tree=self.paths.repository)
-        hashes = f"--object-format={_object_format(advertised)}"
+        hashes = f"--object-format={object_format(advertised)}"
         branch = f"--initial-branch={self.settings.base_branch}"
         git.run("init", "--quiet", "--template=", branch, hashes)
         return git
@@ -243,6 +244,7 @@ class Clone:
             origin=self._origin(git, advertised, base, start, message if resumed == "checkpoint" else ""),
             checkpoint=advertised.get(self.settings.refs.checkpoint, ""),
             saved=saved,
+            owned=self.settings.owner_ref in advertised,
         )
 
     def _origin(self, git: Git, advertised: Mapping[str, str], base: str, start: str, message: str) -> str:
@@ -265,18 +267,13 @@ class Clone:
 
     def _prepare_keeper(self, advertised: Mapping[str, str]) -> Git:
         return keeper_repository.prepare(
-            self.paths.keeper_git_dir, self.paths.repository / ".git", _object_format(advertised)
+            self.paths.keeper_git_dir, self.paths.repository / ".git", object_format(advertised)
         )
 
     def _give_merges_to_keeper(self, git: Git, base: str) -> None:
         heads = [commit for _, commit in self.settings.bases]
         if heads and base not in heads:
             keeper_repository.give(git, Git(self.paths.keeper_git_dir), base, heads)
-
-
-def _object_format(advertised: Mapping[str, str]) -> str:
-    """The hash that the server's repository uses, by the length of its ids."""
-    return "sha256" if any(len(object_id) == 64 for object_id in advertised.values()) else "sha1"
 
 
 def _is_ancestor(git: Git, older: str, newer: str) -> bool:

@@ -21,6 +21,7 @@ class CloneRecord:
         origin: commit that this polecat's own work goes on from, in whichever attempt; empty for `base`.
         checkpoint: this round's checkpoint ref as clone saw it; empty where it did not exist.
         saved: commits that the checkpoint which was resumed from keeps.
+        owned: whether the server says already whose the recovery refs are.
         cloned_at: seconds since 1970 when clone was done; 0 where that is not known.
     """
 
@@ -34,6 +35,7 @@ class CloneRecord:
     checkpoint: str = ""
     saved: Sequence[str] = ()
     cloned_at: float = 0.0
+    owned: bool = False
 
     @property
     def work_begins(self) -> str:

@@ -19,6 +19,7 @@ from gastown_operator.workload.git import Git
 from gastown_operator.workload.journal import Journal
 from gastown_operator.workload.message import Outcome, TerminationMessage
 from gastown_operator.workload.overseer import Overseer
+from gastown_operator.workload.ownership import Ownership
 from gastown_operator.workload.pruning import Pruning
 from gastown_operator.workload.remote import Remote
 from gastown_operator.workload.salvage import Salvage
@@ -65,6 +66,7 @@ class Keeper:
     monotonic: Callable[[], float]
     publish: Callable[[TerminationMessage], None]
     wall: Callable[[], float] = time.time
+    _ownership: Ownership = attrs.field(init=False)
     _checkpoints: Checkpoints = attrs.field(init=False)
     _checkpointed: str = attrs.field(init=False, default="")
     _transcript: Transcript = attrs.field(init=False)
@@ -73,7 +75,10 @@ class Keeper:
 
     def __attrs_post_init__(self) -> None:
         """One view of the checkpoint refs, and of the agent, for the whole attempt."""
-        self._checkpoints = Checkpoints(self.settings, self.record, self.remote, self.git, self.journal)
+        self._ownership = Ownership(self.settings.owner_ref, self.journal, self.record.owned)
+        self._checkpoints = Checkpoints(
+            self.settings, self.record, self.remote, self.git, self.journal, self._ownership
+        )
         self._transcript = Transcript(self.hints)
         self._pruning = Pruning(self.git, (self.record.base,))
         sensors = Sensors(self.hints, self.control, self._transcript, TreeWatch(self.work.repository))
@@ -197,7 +202,7 @@ class Keeper:
         return attrs.evolve(found, cause=found.cause or self._overseer.cause)
 
     def _delivery(self, remaining: Callable[[], float]) -> Delivery:
-        branch = WorkBranch(self.settings, self.record, self.remote, self.git, remaining)
+        branch = WorkBranch(self.settings, self.record, self.remote, self.git, self._ownership, remaining)
         return Delivery(
             self.settings, self.record, self.work, self.salvage, self._checkpoints, branch, remaining
         )

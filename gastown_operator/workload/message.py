@@ -5,6 +5,7 @@ https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-fa
 """
 
 import json
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -70,17 +71,32 @@ class TerminationMessage:
 
     def encode(self) -> bytes:
         """ASCII JSON of at most 1 KiB; the message text is shortened to fit, never the rest."""
-        text = self.message
-        while True:
-            body = {"v": VERSION, **attrs.asdict(self), "message": text}
-            encoded = json.dumps(body, separators=(",", ":"), ensure_ascii=True).encode("ascii")
-            if len(encoded) <= MAXIMUM_BYTES or not text:
-                return encoded
-            text = (
-                text[: min(len(text) - 1, _MAXIMUM_TEXT) // 2]
-                if len(text) <= _MAXIMUM_TEXT
-                else text[:_MAXIMUM_TEXT]
-            )
+        return bounded({"v": VERSION, **attrs.asdict(self)})
+
+
+def bounded(body: Mapping[str, Any]) -> bytes:
+    """A body as ASCII JSON of at most 1 KiB; its `message` is shortened to fit, never the rest."""
+    text = body["message"]
+    while True:
+        encoded = json.dumps({**body, "message": text}, separators=(",", ":"), ensure_ascii=True).encode(
+            "ascii"
+        )
+        if len(encoded) <= MAXIMUM_BYTES or not text:
+            return encoded
+        text = (
+            text[: min(len(text) - 1, _MAXIMUM_TEXT) // 2]
+            if len(text) <= _MAXIMUM_TEXT
+            else text[:_MAXIMUM_TEXT]
+        )
+
+
+def parsed(text: str) -> dict[str, Any] | None:
+    """The body in `text`, or None where it is absent, cut short, or of another version."""
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return body if isinstance(body, dict) and body.get("v") == VERSION else None
 
 
 def decode(text: str) -> TerminationMessage | None:
@@ -88,13 +104,8 @@ def decode(text: str) -> TerminationMessage | None:
 
     The operator must treat None as "not known": the next attempt's clone asks the remote.
     """
-    try:
-        body = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(body, dict) or body.get("v") != VERSION:
-        return None
-    return _structure(body)
+    body = parsed(text)
+    return _structure(body) if body is not None else None
 
 
 def _structure(body: dict[str, Any]) -> TerminationMessage | None:

@@ -1,7 +1,7 @@
 """Names of the refs that keep a polecat's work safe on the remote."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import attrs
 
@@ -52,6 +52,11 @@ class RecoveryRefs:
 def branch_ref(branch: str) -> str:
     """Full name of a branch."""
     return f"refs/heads/{branch}"
+
+
+def object_format(advertised: Mapping[str, str]) -> str:
+    """The hash that the server's repository uses, by the length of its ids."""
+    return "sha256" if any(len(object_id) == 64 for object_id in advertised.values()) else "sha1"
 
 
 def newest_checkpoint(refs: RecoveryRefs, names: Iterable[str]) -> str | None:

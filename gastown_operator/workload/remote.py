@@ -114,6 +114,11 @@ class PushedRef:
         """Whether the ref now is what was pushed."""
         return self.status != "!"
 
+    @property
+    def stale(self) -> bool:
+        """Whether it was refused because somebody else moved it since we last saw it."""
+        return "stale info" in self.summary or "fetch first" in self.summary
+
 
 @attrs.frozen
 class PushResult:
@@ -128,10 +133,16 @@ class PushResult:
         """Whether every ref was taken."""
         return self.status == 0 and all(ref.accepted for ref in self.refs.values())
 
+    def without(self, name: str) -> "PushResult":
+        """What came of the other refs."""
+        others = {key: ref for key, ref in self.refs.items() if key != name}
+        taken = bool(others) and all(ref.accepted for ref in others.values())
+        return attrs.evolve(self, refs=others, status=0 if taken else self.status)
+
     @property
     def lease_lost(self) -> bool:
         """Whether somebody else moved a ref since we last saw it."""
-        return any("stale info" in ref.summary or "fetch first" in ref.summary for ref in self.refs.values())
+        return any(ref.stale for ref in self.refs.values())
 
 
 @attrs.frozen
@@ -188,7 +199,7 @@ class Remote:
         atomic: bool,
         timeout: float,
     ) -> PushResult:
-        """Set refs to object ids; a ref in `expected` only while it has that id (empty: does not exist).
+        """Set refs to object ids (empty: delete them); a ref in `expected` only while it has that id (empty: does not exist).
 
         The result says what the server refused.
 

@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 
 from gastown_operator.workload.refs import RecoveryRefs
+from gastown_operator.workload.rig_refs import RigRefs
 
 _PREFIX = "GASTOWN_"
 
@@ -41,6 +42,7 @@ class Settings:
         agent_config: name of the ConfigMap with files for the agent's program, for messages; empty for none.
         mirror: whether a mirror of the repository is mounted.
         full_clone_limit: MiB of history above which the clone is shallow; 0 for never.
+        rig: UID of the Rig whose housekeeping removes the refs one day; empty where the repository is not the Rig's.
     """
 
     repository: str
@@ -68,6 +70,17 @@ class Settings:
     agent_config: str = ""
     mirror: bool = False
     full_clone_limit: int = 0
+    rig: str = ""
+
+    @property
+    def namespace(self) -> str:
+        """Where the pod is."""
+        return self.polecat.partition("/")[0]
+
+    @property
+    def owner_ref(self) -> str:
+        """Says on the server whose the recovery refs are; empty where nobody is to remove them."""
+        return RigRefs(self.refs.prefix, self.rig).owner(self.refs.key) if self.rig else ""
 
     def environment(self) -> dict[str, str]:
         """The variables from which `from_environment` reads the same settings."""
@@ -99,6 +112,7 @@ class Settings:
             "AGENT_CONFIG": self.agent_config,
             "MIRROR": _of_bool(self.mirror),
             "FULL_CLONE_LIMIT": str(self.full_clone_limit),
+            "RIG": self.rig,
         }
         return {_PREFIX + name: value for name, value in values.items()}
 
@@ -142,6 +156,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         agent_config=value("AGENT_CONFIG", ""),
         mirror=value("MIRROR", "false") == "true",
         full_clone_limit=int(value("FULL_CLONE_LIMIT", "0")),
+        rig=value("RIG", ""),
     )
 
 

@@ -8,6 +8,7 @@ from gastown_operator.workload.clone_record import CloneRecord
 from gastown_operator.workload.errors import AttemptError
 from gastown_operator.workload.git import Git
 from gastown_operator.workload.message import Outcome
+from gastown_operator.workload.ownership import Ownership
 from gastown_operator.workload.refs import branch_ref
 from gastown_operator.workload.remote import PushResult, Remote, telling_line
 from gastown_operator.workload.settings import Settings
@@ -42,6 +43,7 @@ class WorkBranch:
     record: CloneRecord
     remote: Remote
     git: Git
+    ownership: Ownership
     remaining: Callable[[], float]
     name: str = attrs.field(init=False, default="")
     commit: str = attrs.field(init=False, default="")
@@ -70,7 +72,7 @@ class WorkBranch:
         Raises:
             AttemptError: the server cannot be reached.
         """
-        self._push(refs, {}, atomic=False)
+        self._push_marked(refs, {}, atomic=False)
 
     def shown(self) -> bool:
         """Whether the server shows our commit there.
@@ -85,7 +87,8 @@ class WorkBranch:
         expected = self.record.branch_tip if branch == self.settings.work_branch else ""
         lease = {branch_ref(branch): self.commit if self.name else expected}
         wanted = {branch_ref(branch): commit}
-        result = self._push({**wanted, **mark}, lease, atomic=bool(mark))
+        push = self._push_marked if mark else self._push
+        result = push({**wanted, **mark}, lease, atomic=bool(mark))
         if mark and not (result.accepted or result.lease_lost):
             # Some servers take branches alone. Without the mark a lost message costs a second run, and no work.
             result = self._push(wanted, lease, atomic=False)
@@ -113,6 +116,13 @@ class WorkBranch:
     def _holds(self, branch: str, commit: str) -> bool:
         name = branch_ref(branch)
         return self.remote.advertised([name], timeout=self._timeout()).get(name) == commit
+
+    def _push_marked(
+        self, updates: Mapping[str, str], expected: Mapping[str, str], *, atomic: bool
+    ) -> PushResult:
+        """Push, and say whose the recovery refs are where that is not said yet."""
+        commit = next(iter(updates.values()))
+        return self.ownership.push(lambda refs: self._push(refs, expected, atomic=atomic), updates, commit)
 
     def _push(self, updates: Mapping[str, str], expected: Mapping[str, str], *, atomic: bool) -> PushResult:
         return self.remote.push(self.git, updates, expected=expected, atomic=atomic, timeout=self._timeout())
