@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
@@ -164,8 +163,18 @@ class Usage:
 
     input_tokens: Count = field(default=0, metadata=doc("Tokens sent, cached ones included."))
     output_tokens: Count = field(default=0, metadata=doc("Tokens received."))
-    cost_usd: Money = field(
-        default=Decimal(0), metadata=doc("US dollars, as a decimal string.", rules=(_NOT_NEGATIVE,))
+    cost_usd: Money | None = field(
+        default=None,
+        metadata=doc(
+            "US dollars, as a decimal string. Absent where the price of no model in use is known.",
+            rules=(_NOT_NEGATIVE,),
+        ),
+    )
+    cost_is_lower_bound: bool | None = field(
+        default=None,
+        metadata=doc(
+            "True where a part of the tokens has no known price, so that costUSD is the least that it cost."
+        ),
     )
 
 

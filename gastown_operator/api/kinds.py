@@ -48,6 +48,13 @@ KINDS: Final[tuple[Kind, ...]] = (
             Column("Convoys", ".status.activeConvoys", "integer"),
             _AGE,
             Column("URL", ".spec.gitURL", wide=True),
+            Column("SpentTokens", ".status.dayBudget.spentTokens", "integer", wide=True),
+            Column("ReservedTokens", ".status.dayBudget.reservedTokens", "integer", wide=True),
+            Column("LeftTokens", ".status.dayBudget.leftTokens", "integer", wide=True),
+            Column("SpentUSD", ".status.dayBudget.spentCostUSD", wide=True),
+            Column("ReservedUSD", ".status.dayBudget.reservedCostUSD", wide=True),
+            Column("LeftUSD", ".status.dayBudget.leftCostUSD", wide=True),
+            Column("Resets", ".status.dayBudget.resetsAt", wide=True),
         ),
     ),
     Kind(

@@ -1,7 +1,6 @@
 """Rig: a repository, the namespace where work on it runs, and what that work may use."""
 
 from datetime import datetime, timedelta
-from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, ClassVar, Final
 
@@ -189,11 +188,67 @@ class DaySpending:
         metadata=doc("The day (UTC).")
     )
     tokens: Count = field(default=0, metadata=doc("Input and output tokens together."))
-    cost_usd: Money = field(default=Decimal(0), metadata=doc("US dollars, as a decimal string."))
+    cost_usd: Money | None = field(
+        default=None,
+        metadata=doc("US dollars, as a decimal string. Absent where the price of no model in use was known."),
+    )
+    cost_is_lower_bound: bool | None = field(
+        default=None,
+        metadata=doc(
+            "True where a part of the tokens had no known price, so that costUSD is the least that it cost."
+        ),
+    )
     counted: tuple[ShortText, ...] = field(
         default=(),
         metadata=doc("UIDs of Polecats that are being deleted and are counted.", list_type="set"),
     )
+
+
+@frozen(kw_only=True)
+class DayBudget:
+    """Where the Rig's budget of a day stands; the numbers are those of `day`, also when a later one has begun."""
+
+    day: Annotated[str, Constraint(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")] = field(
+        metadata=doc("The day (UTC).")
+    )
+    spent_tokens: Count = field(
+        default=0, metadata=doc("Input and output tokens of the attempts that ended on that day.")
+    )
+    spent_cost_usd: Money | None = field(
+        default=None,
+        metadata=doc(
+            "What those attempts cost, in US dollars as a decimal string. Absent where the price of no model in use was known."
+        ),
+    )
+    cost_is_lower_bound: bool | None = field(
+        default=None,
+        metadata=doc(
+            "True where a part of the tokens had no known price, so that spentCostUSD is the least that they cost."
+        ),
+    )
+    reserved_tokens: Count | None = field(
+        default=None,
+        metadata=doc(
+            "Tokens that the attempts which run may use; what they leave is free again. Absent where spec.budget limits none."
+        ),
+    )
+    reserved_cost_usd: Money | None = field(
+        default=None,
+        metadata=doc(
+            "US dollars that the attempts which run may use, as a decimal string. Absent where spec.budget limits none."
+        ),
+    )
+    left_tokens: Count | None = field(
+        default=None,
+        metadata=doc("Tokens that are neither spent nor reserved. Absent where spec.budget limits none."),
+    )
+    left_cost_usd: Money | None = field(
+        default=None,
+        metadata=doc(
+            "US dollars that are neither spent nor reserved, as a decimal string. Absent where spec.budget limits none."
+        ),
+    )
+    resets_at: datetime = field(metadata=doc("When the day ends, and all of spec.budget is there again."))
 
 
 @frozen(kw_only=True)
@@ -315,6 +370,12 @@ class RigStatus:
     )
     spent: DaySpending | None = field(
         default=None, metadata=doc("What Polecats that were deleted had cost, where there is a budget.")
+    )
+    day_budget: DayBudget | None = field(
+        default=None,
+        metadata=doc(
+            "What of spec.budget is spent, reserved and left on the current day; absent without a budget."
+        ),
     )
     conditions: tuple[Condition, ...] = field(default=(), metadata=CONDITIONS)
 

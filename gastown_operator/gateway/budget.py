@@ -28,6 +28,7 @@ class Limits:
 class _Used:
     usage: Usage
     cost: Decimal
+    priced: bool
 
 
 @define
@@ -55,21 +56,22 @@ class Meter:
             return True
         return self.limits.cost is not None and self.cost + self._cost >= self.limits.cost
 
-    def resume(self, usage: Usage, cost: Decimal | None, *, estimated: bool) -> None:
-        """Go on with what was settled before; a cost of None has parts without a price."""
+    def resume(self, usage: Usage, cost: Decimal, *, priced: bool, estimated: bool) -> None:
+        """Go on with what was settled before."""
         self.settled, self.estimated = usage, estimated
-        self.cost, self.priced = cost or _NOTHING, cost is not None
+        self.cost, self.priced = cost, priced
 
     @property
-    def so_far(self) -> tuple[Usage, Decimal]:
-        """What was used and what it cost, with the answers that still pass."""
-        usages = (used.usage for used in self._running.values())
-        return sum(usages, self.settled), self.cost + self._cost
+    def so_far(self) -> tuple[Usage, Decimal, bool]:
+        """What was used, what the part with a price cost, and whether that is all; with the answers that still pass."""
+        running = self._running.values()
+        used = sum((one.usage for one in running), self.settled)
+        return used, self.cost + self._cost, self.priced and all(one.priced for one in running)
 
     def running(self, key: int, usage: Usage, price: Price | None) -> None:
         """Replace what is known of an answer that still passes."""
         self._forget(key)
-        used = _Used(usage, usage.cost(price) if price else _NOTHING)
+        used = _Used(usage, usage.cost(price) if price else _NOTHING, _is_priced(usage, price))
         self._running[key] = used
         self._tokens += usage.total
         self._cost += used.cost
@@ -79,7 +81,7 @@ class Meter:
         self._forget(key)
         self.settled += usage
         self.estimated = self.estimated or (estimated and usage.total > 0)
-        self.priced = self.priced and (price is not None or usage.total == 0)
+        self.priced = self.priced and _is_priced(usage, price)
         cost = usage.cost(price) if price else _NOTHING
         self.cost += cost
         return cost
@@ -88,3 +90,8 @@ class Meter:
         if (used := self._running.pop(key, None)) is not None:
             self._tokens -= used.usage.total
             self._cost -= used.cost
+
+
+def _is_priced(usage: Usage, price: Price | None) -> bool:
+    """Whether its cost is known: that of nothing is."""
+    return price is not None or usage.total == 0

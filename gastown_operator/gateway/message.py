@@ -52,11 +52,12 @@ class GatewayRecord:
         cache_read_tokens: of these, read from the cache.
         cache_write_tokens: of these, written to the cache.
         output_tokens: all output.
-        cost_usd: a decimal; None where a price is not known.
+        cost_usd: a decimal; None where no price is known.
         estimated: whether a part of the tokens is an estimate, because an answer broke off before it said them.
         stopped: "budget" where the gateway has stopped the agent, else "".
         model: the model that was asked last.
         status: the provider's last status, 0 where it gave none.
+        unpriced: whether a part of the tokens has no known price, so that `cost_usd` is a lower bound.
     """
 
     outcome: ModelOutcome = ModelOutcome.NONE
@@ -72,6 +73,7 @@ class GatewayRecord:
     stopped: str = ""
     model: str = ""
     status: int = 0
+    unpriced: bool = False
 
     def encode(self) -> bytes:
         """ASCII JSON of at most 1 KiB; the message is shortened to fit, never the rest."""
@@ -106,7 +108,7 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
     **dict.fromkeys(("requests", "input_tokens", "cache_read_tokens"), (int,)),
     **dict.fromkeys(("cache_write_tokens", "output_tokens", "status"), (int,)),
     "cost_usd": (str, type(None)),
-    "estimated": (bool,),
+    **dict.fromkeys(("estimated", "unpriced"), (bool,)),
 }
 
 

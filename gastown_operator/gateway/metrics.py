@@ -32,6 +32,12 @@ class Metrics:
     cost: Counter = field(
         factory=lambda: _counter("gastown_gateway_cost_usd_total", "Cost in USD, as far as prices are known.")
     )
+    unpriced: Counter = field(
+        factory=lambda: _counter(
+            "gastown_gateway_unpriced_tokens_total",
+            "Tokens of models without a known price, which are not in the cost.",
+        )
+    )
     first_byte: Histogram = field(
         factory=lambda: Histogram(
             "gastown_gateway_first_byte_seconds",
@@ -42,16 +48,19 @@ class Metrics:
     )
 
     def __attrs_post_init__(self) -> None:
-        for metric in (self.requests, self.tokens, self.cost, self.first_byte):
+        for metric in (self.requests, self.tokens, self.cost, self.unpriced, self.first_byte):
             self.registry.register(metric)
 
-    def used(self, usage: Usage, cost: float) -> None:
-        """Count one answer."""
+    def used(self, usage: Usage, cost: float | None) -> None:
+        """Count one answer; a cost of None is not known."""
         plain = max(0, usage.input - usage.cache_read - usage.cache_write)
         kinds = {"input": plain, "cache_read": usage.cache_read, "cache_write": usage.cache_write}
         for kind, count in {**kinds, "output": usage.output}.items():
             self.tokens.labels(kind).inc(count)
-        self.cost.inc(cost)
+        if cost is None:
+            self.unpriced.inc(usage.total)
+        else:
+            self.cost.inc(cost)
 
     def page(self) -> bytes:
         """The exposition format."""

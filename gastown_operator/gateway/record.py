@@ -37,7 +37,9 @@ class Ledger:
             record.cache_write_tokens,
             output=record.output_tokens,
         )
-        self.meter.resume(usage, _money(record.cost_usd), estimated=record.estimated)
+        cost = _money(record.cost_usd)
+        priced = cost is not None and not record.unpriced
+        self.meter.resume(usage, cost or Decimal(0), priced=priced, estimated=record.estimated)
         self.requests, self.stopped, self._status = record.requests, record.stopped, record.status
         self.model = record.model or self.model
         self._outcome, self._reason, self._message = record.outcome, record.reason, record.message
@@ -69,7 +71,7 @@ class Ledger:
     def record(self) -> GatewayRecord:
         """What is known so far, also of the answers that still pass: a gateway that is killed goes on with that."""
         meter = self.meter
-        used, cost = meter.so_far
+        used, cost, priced = meter.so_far
         return GatewayRecord(
             outcome=self._outcome,
             reason=self._reason,
@@ -79,11 +81,12 @@ class Ledger:
             cache_read_tokens=used.cache_read,
             cache_write_tokens=used.cache_write,
             output_tokens=used.output,
-            cost_usd=f"{cost.normalize():f}" if meter.priced else None,
+            cost_usd=f"{cost.normalize():f}" if priced or cost else None,
             estimated=meter.estimated,
             stopped=self.stopped,
             model=self.model,
             status=self._status,
+            unpriced=not priced,
         )
 
 

@@ -126,7 +126,7 @@ class Services:
     def settle(self, key: int, usage: Usage, price: Price | None, *, estimated: bool) -> None:
         """Count an answer that has ended."""
         cost = self.ledger.meter.settle(key, usage, price, estimated=estimated)
-        self.metrics.used(usage, float(cost if cost > 0 else Decimal(0)))
+        self.metrics.used(usage, None if price is None else float(max(cost, Decimal(0))))
 
     async def publish(self) -> None:
         """Write the record where the keeper reads it; a file system that takes its time holds up nobody else."""

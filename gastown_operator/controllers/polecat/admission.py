@@ -19,17 +19,10 @@ from gastown_operator.api.core import Pod
 from gastown_operator.api.polecat import Polecat
 from gastown_operator.api.rig import Rig
 from gastown_operator.controllers.polecat.backoff import backoff_left
-from gastown_operator.controllers.polecat.budget import (
-    NOTHING,
-    Grant,
-    Spending,
-    grant,
-    is_limited,
-    settles,
-    spent_today,
-)
+from gastown_operator.controllers.polecat.budget import Grant, grant, is_limited, settles, spent_today
 from gastown_operator.controllers.polecat.dependencies import missing
 from gastown_operator.controllers.polecat.line import Wait, age, cannot_start, is_candidate, rank, wants_bead
+from gastown_operator.controllers.polecat.spending import NOTHING, Spending
 from gastown_operator.runtime.clock import Clock
 from gastown_operator.runtime.objects import ObjectKey
 from gastown_operator.runtime.store import Store

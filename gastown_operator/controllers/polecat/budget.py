@@ -6,43 +6,31 @@ run at once can never spend more than there is, and one whose gateway left no wo
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
-from decimal import ROUND_DOWN, Decimal, InvalidOperation
+from decimal import ROUND_DOWN, Decimal
 from typing import Final, TypeVar
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from gastown_operator.api import labels, names
-from gastown_operator.api.common import Budget, Usage
+from gastown_operator.api.common import Budget
 from gastown_operator.api.core import Pod
 from gastown_operator.api.polecat import Polecat
 from gastown_operator.api.rig import Rig
-from gastown_operator.gateway.message import GatewayRecord
+from gastown_operator.controllers.polecat.spending import (
+    MICRODOLLAR,
+    NOTHING,
+    Spending,
+    dollars_in,
+    recorded_today,
+    spending,
+    tokens_in,
+)
 
 T = TypeVar("T", int, Decimal)
 
-#: The API stores this many decimals of a dollar.
-_CENTS: Final = Decimal("0.000001")
 #: Below these a share is not worth a start: an agent's first request alone costs about as much.
 _LEAST_TOKENS: Final = 1000
 _LEAST_COST: Final = Decimal("0.001")
-#: The most that the API stores; a sum beyond it would be refused with everything else that the status says.
-_MOST_TOKENS: Final = 2**63 - 1
-_MOST_COST: Final = Decimal("9999999.999999")
-
-
-@frozen
-class Spending:
-    """Tokens and dollars, spent or reserved."""
-
-    tokens: int = 0
-    cost: Decimal = Decimal(0)
-
-    def __add__(self, other: "Spending") -> "Spending":
-        """Both together."""
-        return Spending(self.tokens + other.tokens, self.cost + other.cost)
-
-
-NOTHING: Final = Spending()
 
 
 @frozen
@@ -86,16 +74,18 @@ def grant(polecat: Polecat, rig: Rig, spent_today: Spending, slots: int) -> Gran
         spent_today: of the whole rig, reservations of running attempts included.
         slots: how many polecats could start now, this one included: each gets the same share.
     """
-    own = own_rest(polecat, rig)
+    limits, used = polecats_budget(polecat, rig), spending(polecat.status.usage)
+    own = rest(limits, used)
     if own.max_tokens == 0 or own.max_cost_usd == 0:
-        text = f"its budget is used up ({_words(spending(polecat.status.usage))} spent); raise spec.budget to go on"
+        text = f"its budget is used up ({_words(limits, used)}); raise spec.budget to go on"
         return Grant(reason="BudgetExceeded", message=text)
-    day = _rest(rig.spec.budget, spent_today)
+    day = rest(rig.spec.budget, spent_today)
     share = _share(day, slots)
     if _is_too_little(share):
         text = (
-            f'Rig "{rig.metadata.name}" has {_words(spent_today)} of its budget of the day (UTC) spent or reserved; '
-            "waiting for the next day, for a reservation that is not used up, or for a higher spec.budget of the Rig"
+            f'Rig "{rig.metadata.name}" has spent or reserved {_words(rig.spec.budget, spent_today)} of its day (spec.budget); '
+            "this one starts at 00:00 UTC, or before that when a running attempt leaves enough unused; to start it now, raise "
+            f"the budget: kubectl edit rig {rig.metadata.name}"
         )
         return Grant(reason="RigBudgetUsedUp", message=text)
     return Grant(
@@ -108,7 +98,7 @@ def grant(polecat: Polecat, rig: Rig, spent_today: Spending, slots: int) -> Gran
 
 def own_rest(polecat: Polecat, rig: Rig) -> Budget:
     """What is left of the polecat's own budget for its next attempt."""
-    return _rest(polecats_budget(polecat, rig), spending(polecat.status.usage))
+    return rest(polecats_budget(polecat, rig), spending(polecat.status.usage))
 
 
 def in_words(budget: Budget) -> str:
@@ -126,14 +116,9 @@ def spent_today(rig: Rig, polecats: Iterable[tuple[Polecat, Sequence[Pod]]], tod
         polecats: the rig's, each with its pods: that of an attempt that has not ended still costs its reservation.
         today: the day (UTC).
     """
-    total = NOTHING
-    gone = rig.status.spent
-    if gone is not None and gone.day == today.isoformat():
-        total += Spending(gone.tokens, gone.cost_usd)
-    counted = set(gone.counted) if gone is not None else set()
-    for polecat, pods in polecats:
-        if polecat.metadata.uid not in counted:
-            total += of_day(polecat, today)
+    members = list(polecats)
+    total = recorded_today(rig.status.spent, (polecat for polecat, _ in members), today)
+    for polecat, pods in members:
         ended = {attempt.pod_uid for attempt in polecat.status.attempts}
         metadata = polecat.metadata
         current = names.pod_name(metadata.name, polecat.status.attempt or 1, metadata.uid)
@@ -156,15 +141,6 @@ def settles(polecat: Polecat, pods: Iterable[Pod]) -> bool:
     return any(pod.phase.terminal and pod.metadata.uid not in recorded for pod in current)
 
 
-def of_day(polecat: Polecat, day: date) -> Spending:
-    """What the attempts of a polecat that ended on a day have cost."""
-    total = NOTHING
-    for attempt in polecat.status.attempts:
-        if attempt.finished_at is not None and attempt.finished_at.astimezone(UTC).date() == day:
-            total += spending(attempt.usage)
-    return total
-
-
 def reservation(pod: Pod) -> Budget | None:
     """What a pod's attempt may use; None where nothing limits it."""
     noted = pod.metadata.annotations
@@ -172,8 +148,8 @@ def reservation(pod: Pod) -> Budget | None:
     if tokens is None and cost is None:
         return None
     return Budget(
-        max_tokens=int(min(_number(tokens), Decimal(_MOST_TOKENS))) if tokens is not None else None,
-        max_cost_usd=_dollars(cost) if cost is not None else None,
+        max_tokens=tokens_in(tokens) if tokens is not None else None,
+        max_cost_usd=dollars_in(cost) if cost is not None else None,
     )
 
 
@@ -194,45 +170,18 @@ def reservation_notes(budget: Budget) -> dict[str, str]:
     return notes
 
 
-def charge(record: GatewayRecord | None, reserved: Budget | None) -> Usage | None:
-    """What an attempt has cost: what its gateway measured, else all that it was allowed to; None where neither is known."""
-    if record is not None:
-        return Usage(
-            input_tokens=_tokens(record.input_tokens),
-            output_tokens=_tokens(record.output_tokens),
-            cost_usd=_dollars(record.cost_usd or ""),
-        )
-    if reserved is None:
-        return None
-    return Usage(input_tokens=reserved.max_tokens or 0, cost_usd=reserved.max_cost_usd or Decimal(0))
-
-
-def added(former: Usage | None, more: Usage | None) -> Usage | None:
-    """Both together."""
-    if former is None or more is None:
-        return former or more
-    return evolve(
-        former,
-        input_tokens=_tokens(former.input_tokens + more.input_tokens),
-        output_tokens=_tokens(former.output_tokens + more.output_tokens),
-        cost_usd=min(former.cost_usd + more.cost_usd, _MOST_COST),
-    )
-
-
-def spending(usage: Usage | None) -> Spending:
-    """The sum of a usage."""
-    return (
-        Spending(usage.input_tokens + usage.output_tokens, usage.cost_usd) if usage is not None else NOTHING
-    )
+def end_of_day(now: datetime) -> datetime:
+    """When the next day (UTC) begins, and the budget of a rig is whole again."""
+    return datetime.combine(now.astimezone(UTC).date() + timedelta(days=1), datetime.min.time(), UTC)
 
 
 def seconds_until_tomorrow(now: datetime) -> float:
-    """Seconds until the next day (UTC), when the budget of a rig is whole again."""
-    midnight = datetime.combine(now.astimezone(UTC).date() + timedelta(days=1), datetime.min.time(), UTC)
-    return (midnight - now).total_seconds()
+    """Seconds until the end of the day."""
+    return (end_of_day(now) - now).total_seconds()
 
 
-def _rest(budget: Budget, used: Spending) -> Budget:
+def rest(budget: Budget, used: Spending) -> Budget:
+    """What is left of a budget; 0 is a limit that is reached."""
     return Budget(
         max_tokens=max(0, budget.max_tokens - used.tokens) if budget.max_tokens is not None else None,
         max_cost_usd=max(Decimal(0), budget.max_cost_usd - used.cost)
@@ -246,7 +195,7 @@ def _share(day: Budget, slots: int) -> Budget:
     tokens, cost = day.max_tokens, day.max_cost_usd
     return Budget(
         max_tokens=max(tokens // slots, min(tokens, _LEAST_TOKENS)) if tokens is not None else None,
-        max_cost_usd=max((cost / slots).quantize(_CENTS, ROUND_DOWN), min(cost, _LEAST_COST))
+        max_cost_usd=max((cost / slots).quantize(MICRODOLLAR, ROUND_DOWN), min(cost, _LEAST_COST))
         if cost is not None
         else None,
     )
@@ -261,22 +210,10 @@ def _least(*limits: T | None) -> T | None:
     return min((limit for limit in limits if limit is not None), default=None)
 
 
-def _words(spent: Spending) -> str:
-    return f"{spent.tokens} tokens, {spent.cost:f} US dollars"
-
-
-def _tokens(count: int) -> int:
-    return max(0, min(count, _MOST_TOKENS))
-
-
-def _dollars(text: str) -> Decimal:
-    return min(_number(text), _MOST_COST).quantize(_CENTS)
-
-
-def _number(text: str) -> Decimal:
-    """A number that one of our own programs wrote; 0 for anything else, since a pod's annotation is not proof."""
-    try:
-        value = Decimal(text)
-    except InvalidOperation:
-        return Decimal(0)
-    return value if value.is_finite() and value >= 0 else Decimal(0)
+def _words(budget: Budget, used: Spending) -> str:
+    """How much of what is limited is used."""
+    parts = [f"{used.tokens} of {budget.max_tokens} tokens"] if budget.max_tokens is not None else []
+    if budget.max_cost_usd is not None:
+        least = "at least " if used.unpriced else ""
+        parts.append(f"{least}{used.cost.normalize():f} of {budget.max_cost_usd:f} US dollars")
+    return " and ".join(parts)

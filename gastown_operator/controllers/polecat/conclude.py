@@ -19,7 +19,7 @@ from gastown_operator.api.polecat import (
 )
 from gastown_operator.api.rig import Rig
 from gastown_operator.controllers.polecat.backoff import backoff, infrastructure_failures, retry_backoff
-from gastown_operator.controllers.polecat.budget import added, charge, in_words, own_rest, reservation
+from gastown_operator.controllers.polecat.budget import in_words, own_rest, reservation
 from gastown_operator.controllers.polecat.containers import AGENT
 from gastown_operator.controllers.polecat.decision import (
     Decision,
@@ -29,6 +29,7 @@ from gastown_operator.controllers.polecat.decision import (
     whole_seconds,
 )
 from gastown_operator.controllers.polecat.outcome import Conclusion
+from gastown_operator.controllers.polecat.spending import added, charge
 from gastown_operator.controllers.polecat.status import State, set_pushed
 
 MAXIMUM_INFRASTRUCTURE_ATTEMPTS: Final = 10

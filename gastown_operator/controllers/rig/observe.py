@@ -5,7 +5,7 @@ from typing import Final
 
 from attrs import frozen
 
-from gastown_operator.api.common import Condition
+from gastown_operator.api.common import Budget, Condition
 from gastown_operator.api.conditions import get_condition
 from gastown_operator.api.convoy import Convoy
 from gastown_operator.api.core import Namespace
@@ -49,6 +49,7 @@ class Observed:
         rejected: names of stuck polecats for which the model's provider refused the rig's credential.
         blocked: what of its destinations the NetworkPolicy of its pods blocks.
         accounts: polecats that are being deleted, whose cost is to be counted.
+        spenders: all of its polecats, where it has a budget.
         refusals: what the API server said when the children were last tried, in this very reconcile.
     """
 
@@ -61,6 +62,7 @@ class Observed:
     credential: CredentialProblem | None = None
     rejected: tuple[str, ...] = ()
     accounts: tuple[Polecat, ...] = ()
+    spenders: tuple[Polecat, ...] = ()
     blocked: str = ""
     refusals: tuple[Refusal, ...] = ()
 
@@ -94,6 +96,7 @@ class Caches:
             rejected=tuple(sorted(str(polecat.metadata.key) for polecat in polecats if is_rejected(polecat))),
             blocked=self.fence.blocked(rig),
             accounts=tuple(polecat for polecat in polecats if is_account(polecat)),
+            spenders=tuple(polecats) if rig.spec.budget != Budget() else (),
         )
 
 

@@ -14,8 +14,9 @@ from gastown_operator.api.refinery import REFINERY
 from gastown_operator.api.rig import RIG, Rig, RigPhase, RigStatus
 from gastown_operator.api.validation import rig_problems
 from gastown_operator.api.witness import WITNESS
+from gastown_operator.controllers.polecat.budget import seconds_until_tomorrow
 from gastown_operator.controllers.rig.observe import Child, Observed
-from gastown_operator.controllers.rig.spending import spent
+from gastown_operator.controllers.rig.spending import day_budget, spent
 from gastown_operator.runtime.helpers import controller_reference
 from gastown_operator.runtime.objects import Resource
 from gastown_operator.runtime.plan import Action, Create, EventNote, Plan
@@ -50,6 +51,8 @@ def plan(observed: Observed, now: datetime) -> Plan:
         actions=_children(observed) if not observed.refusals else (),
         status=_written(rig.status, after),
         events=_events(rig.status, verdict),
+        # The day's budget is whole again then, which changes by nothing that is watched.
+        requeue_after=seconds_until_tomorrow(now) if after.day_budget is not None else None,
     )
 
 
@@ -112,6 +115,7 @@ def _status(observed: Observed, verdict: Verdict, now: datetime) -> RigStatus:
         observed_generation=rig.metadata.generation,
         now=now,
     )
+    gone = spent(rig, observed.accounts, now.astimezone(UTC).date())
     return evolve(
         rig.status,
         phase=verdict.phase,
@@ -120,7 +124,8 @@ def _status(observed: Observed, verdict: Verdict, now: datetime) -> RigStatus:
         child_namespace=rig.spec.work_namespace,
         witness_created=observed.witness is not None,
         refinery_created=observed.refinery is not None,
-        spent=spent(rig, observed.accounts, now.astimezone(UTC).date()),
+        spent=gone,
+        day_budget=day_budget(rig, gone, observed.spenders, now),
         conditions=conditions,
     )
 
@@ -176,7 +181,7 @@ def only_counts_differ(rig: Rig, decided: Plan) -> bool:
     if decided.actions or decided.events or decided.status is None:
         return False
     stored = to_json(rig.status)
-    counters = {"polecatCount", "activeConvoys"}
+    counters = {"polecatCount", "activeConvoys", "dayBudget"}
     names = {
         name for name in stored.keys() | decided.status.keys() if stored.get(name) != decided.status.get(name)
     }

@@ -62,8 +62,8 @@ class RigReconciler:
         execution = await self.executor.execute(RIG, rig, decided)
         if execution.refusal is not None:
             refused = evolve(observed, refusals=(execution.refusal,))
-            await self.executor.execute(RIG, rig, plan(refused, self.clock.now()))
-        return Result()
+            execution = await self.executor.execute(RIG, rig, plan(refused, self.clock.now()))
+        return Result(requeue_after=execution.requeue_after)
 
 
 def register(manager: Manager, clock: Clock, credentials: Credentials, fence: Fence) -> None:
@@ -101,11 +101,16 @@ def register(manager: Manager, clock: Clock, credentials: Credentials, fence: Fe
 
 
 def _counts(event: Event[Polecat]) -> bool:
-    """Whether a polecat comes or goes, is to be accounted for, or is stuck by the rig's credential."""
+    """Whether a polecat comes or goes, is to be accounted for, costs or reserves something else, or is stuck by the rig's credential."""
     old, new = event.old, event.new
     if event.type is not EventType.MODIFIED or old is None or new is None:
         return True
-    return (is_account(old), is_rejected(old)) != (is_account(new), is_rejected(new))
+    return _told(old) != _told(new)
+
+
+def _told(polecat: Polecat) -> tuple[Any, ...]:
+    status = polecat.status
+    return is_account(polecat), is_rejected(polecat), status.usage, status.reserved
 
 
 def _rig_of_polecat(event: Event[Polecat]) -> Iterable[ObjectKey]:

@@ -1,12 +1,15 @@
-"""What polecats that are being deleted had cost: it counts against the rig's budget of the day all the same."""
+"""The money of a rig's day: what polecats that are being deleted had cost, which counts all the same, and where the budget stands."""
 
 from collections.abc import Iterable
-from datetime import date
+from datetime import UTC, date, datetime
+from decimal import Decimal
 
+from gastown_operator.api.common import Budget
 from gastown_operator.api.labels import SPENDING_FINALIZER
 from gastown_operator.api.polecat import Polecat
-from gastown_operator.api.rig import DaySpending, Rig
-from gastown_operator.controllers.polecat.budget import Spending, of_day
+from gastown_operator.api.rig import DayBudget, DaySpending, Rig
+from gastown_operator.controllers.polecat.budget import end_of_day, reserved_by, rest
+from gastown_operator.controllers.polecat.spending import NOTHING, of_day, of_gone, recorded_today
 
 
 def is_account(polecat: Polecat) -> bool:
@@ -27,14 +30,51 @@ def spent(rig: Rig, accounts: Iterable[Polecat], today: date) -> DaySpending | N
     if not waiting and (former is None or not former.counted):
         return former
     counted = set(former.counted) if former is not None else set()
-    same_day = former is not None and former.day == today.isoformat()
-    total = Spending(former.tokens, former.cost_usd) if former is not None and same_day else Spending()
+    total = of_gone(former, today)
     for polecat in waiting:
         if polecat.metadata.uid not in counted:
             total += of_day(polecat, today)
     return DaySpending(
         day=today.isoformat(),
-        tokens=total.tokens,
-        cost_usd=total.cost,
+        tokens=total.stored_tokens,
+        cost_usd=total.known_cost,
+        cost_is_lower_bound=total.is_lower_bound,
         counted=tuple(polecat.metadata.uid for polecat in waiting),
     )
+
+
+def day_budget(
+    rig: Rig, gone: DaySpending | None, polecats: Iterable[Polecat], now: datetime
+) -> DayBudget | None:
+    """Where the budget of the day stands by what the polecats' status says; None where the rig has none.
+
+    Args:
+        rig: with the budget.
+        gone: what polecats that are gone had cost.
+        polecats: all of the rig.
+        now: decides the day.
+    """
+    if rig.spec.budget == Budget():
+        return None
+    members, today = list(polecats), now.astimezone(UTC).date()
+    used = recorded_today(gone, members, today)
+    running = (polecat.status for polecat in members if polecat.status.pod_active)
+    reserved = sum((reserved_by(status.reserved) for status in running), NOTHING)
+    budget = rig.spec.budget
+    left = rest(budget, used + reserved)
+    return DayBudget(
+        day=today.isoformat(),
+        spent_tokens=used.stored_tokens,
+        spent_cost_usd=_short(used.known_cost),
+        cost_is_lower_bound=used.is_lower_bound,
+        reserved_tokens=reserved.stored_tokens if budget.max_tokens is not None else None,
+        reserved_cost_usd=_short(reserved.known_cost) if budget.max_cost_usd is not None else None,
+        left_tokens=left.max_tokens,
+        left_cost_usd=_short(left.max_cost_usd),
+        resets_at=end_of_day(now),
+    )
+
+
+def _short(amount: Decimal | None) -> Decimal | None:
+    """Without the zeros at its end: people read it in a column."""
+    return amount.normalize() if amount is not None else None

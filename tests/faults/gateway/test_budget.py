@@ -103,11 +103,24 @@ async def test_a_budget_of_money_refuses_a_model_without_a_price(tmp_path: Path)
 
 async def test_no_price_is_no_cost(tmp_path: Path) -> None:
     async with bench(tmp_path) as gateway:
-        await gateway.ask()
-        assert gateway.parts.ledger.record().cost_usd == "0.0006"
         await gateway.ask(json={"model": "unheard-of", "stream": True})
-        assert gateway.record.cost_usd is None
-        assert gateway.record.input_tokens == 200
+        record = gateway.record
+        page = gateway.parts.metrics.page().decode()
+    assert (record.cost_usd, record.unpriced, record.input_tokens) == (None, True, 100)
+    assert f"gastown_gateway_unpriced_tokens_total {record.input_tokens + record.output_tokens}.0" in page
+
+
+async def test_the_cost_of_what_has_a_price_is_a_lower_bound_beside_what_has_none(tmp_path: Path) -> None:
+    async with bench(tmp_path) as gateway:
+        await gateway.ask()
+        before = gateway.record
+        await gateway.ask(json={"model": "unheard-of", "stream": True})
+        after = gateway.record
+    async with bench(tmp_path) as gateway:
+        resumed = gateway.parts.ledger.record()
+    assert (before.cost_usd, before.unpriced) == ("0.0006", False)
+    assert (after.cost_usd, after.unpriced, after.input_tokens) == ("0.0006", True, 200)
+    assert (resumed.cost_usd, resumed.unpriced) == ("0.0006", True)
 
 
 async def test_an_api_that_counts_at_the_end_is_estimated_until_then(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ async def test_how_the_last_request_ended_and_an_unknown_price_are_remembered(tm
     async with bench(tmp_path) as gateway:
         record = gateway.parts.ledger.record()
     assert (record.outcome, record.status, record.model) == (ModelOutcome.AUTH, 403, MODEL)
-    assert record.cost_usd is None
+    assert (record.cost_usd, record.unpriced) == (None, True)
 
 
 async def test_a_record_that_cannot_be_read_starts_a_new_account(tmp_path: Path) -> None:

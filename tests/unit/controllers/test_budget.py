@@ -13,15 +13,13 @@ from gastown_operator.api.codec import to_json
 from gastown_operator.api.common import Budget, Usage
 from gastown_operator.api.polecat import PolecatStatus
 from gastown_operator.controllers.polecat.budget import (
-    Spending,
-    added,
-    charge,
     grant,
     reservation,
     reservation_notes,
     seconds_until_tomorrow,
     spent_today,
 )
+from gastown_operator.controllers.polecat.spending import Spending, added, charge
 from gastown_operator.gateway.message import GatewayRecord, ModelOutcome
 from tests.unit.controllers.objects import NOW, pod, polecat, rig
 
@@ -68,7 +66,11 @@ def test_the_rest_of_the_day_is_shared_by_the_slots_that_are_free() -> None:
 def test_a_day_without_a_rest_is_waited_out() -> None:
     daily = rig(budget={"maxTokens": 100_000})
 
-    assert grant(polecat(), daily, Spending(tokens=99_999), 1).reason == "RigBudgetUsedUp"
+    refused = grant(polecat(), daily, Spending(tokens=99_999), 1)
+
+    assert refused.reason == "RigBudgetUsedUp"
+    assert "99999 of 100000 tokens" in refused.message
+    assert "dollars" not in refused.message
 
 
 def test_running_attempts_count_with_all_that_they_may_use() -> None:
@@ -109,7 +111,24 @@ def test_an_unknown_price_is_no_invented_cost() -> None:
     measured = charge(GatewayRecord(ModelOutcome.OK, input_tokens=1200, cost_usd=None), None)
 
     assert measured is not None
-    assert measured.cost_usd == 0
+    assert "costUSD" not in to_json(measured)
+
+
+def test_a_sum_of_what_has_a_price_and_what_has_none_says_that_it_is_a_lower_bound() -> None:
+    priced = charge(GatewayRecord(ModelOutcome.OK, input_tokens=10, cost_usd="0.25"), None)
+    unpriced = charge(GatewayRecord(ModelOutcome.OK, input_tokens=20, unpriced=True), None)
+    mixed = charge(GatewayRecord(ModelOutcome.OK, input_tokens=30, cost_usd="0.5", unpriced=True), None)
+
+    assert to_json(added(priced, priced)) == {"inputTokens": 20, "outputTokens": 0, "costUSD": "0.500000"}
+    assert to_json(added(unpriced, unpriced)) == {"inputTokens": 40, "outputTokens": 0}
+    for total in (added(priced, unpriced), added(added(unpriced, priced), unpriced)):
+        assert total is not None
+        assert (total.cost_usd, total.cost_is_lower_bound) == (Decimal("0.25"), True)
+    assert added(mixed, priced) == Usage(input_tokens=40, cost_usd=Decimal("0.75"), cost_is_lower_bound=True)
+
+
+def test_tokens_that_an_attempt_was_allowed_to_use_have_no_price() -> None:
+    assert charge(None, Budget(max_tokens=30_000)) == Usage(input_tokens=30_000)
 
 
 def test_the_day_of_a_rig_ends_at_midnight_utc() -> None:

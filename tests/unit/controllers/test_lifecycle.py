@@ -14,7 +14,8 @@ from gastown_operator.api.core import Pod
 from gastown_operator.api.polecat import POLECAT, Polecat, PolecatPhase
 from gastown_operator.api.rig import DaySpending
 from gastown_operator.controllers.credential.problem import CredentialProblem
-from gastown_operator.controllers.polecat.budget import Grant, of_day
+from gastown_operator.controllers.polecat.budget import Grant
+from gastown_operator.controllers.polecat.spending import of_day
 from gastown_operator.gateway.message import GatewayRecord, ModelOutcome
 from gastown_operator.runtime.objects import format_time
 from gastown_operator.runtime.plan import Create, Delete, MergePatch, Plan

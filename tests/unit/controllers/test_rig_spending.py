@@ -6,10 +6,14 @@ from decimal import Decimal
 import attrs
 
 from gastown_operator.api import labels
+from gastown_operator.api.codec import to_json
 from gastown_operator.api.polecat import Polecat
 from gastown_operator.api.rig import DaySpending, Rig
-from gastown_operator.controllers.rig.spending import is_account, spent
-from tests.unit.controllers.objects import polecat, rig
+from gastown_operator.controllers.polecat.budget import seconds_until_tomorrow
+from gastown_operator.controllers.rig.plan import only_counts_differ, plan
+from gastown_operator.controllers.rig.spending import day_budget, is_account, spent
+from tests.unit.controllers.objects import NOW, polecat, rig
+from tests.unit.controllers.test_rig import after, observed
 
 TODAY = date(2026, 11, 24)
 TOMORROW = date(2026, 11, 25)
@@ -76,3 +80,51 @@ def test_only_one_that_has_ended_and_is_being_deleted_is_an_account() -> None:
     stays = attrs.evolve(subject, metadata=attrs.evolve(subject.metadata, deletion_timestamp=None))
 
     assert [is_account(one) for one in (subject, works, stays)] == [True, False, False]
+
+
+def running(name: str, **reserved: object) -> Polecat:
+    """A polecat whose attempt may use so much."""
+    return polecat(name, status={"phase": "Working", "podActive": True, "reserved": reserved})
+
+
+def test_the_day_of_a_budget_tells_what_is_spent_reserved_and_left_and_when_it_ends() -> None:
+    daily = rig(budget={"maxTokens": 10_000, "maxCostUSD": "5"})
+    gone = spent(having(None), [leaving("gone")], TODAY)
+    works = running("b", maxTokens=3000, maxCostUSD="1.25")
+
+    told = day_budget(daily, gone, [leaving("gone"), leaving("a"), works], NOW)
+
+    assert to_json(told) == {
+        "day": "2026-11-24",
+        "spentTokens": 2000,
+        "spentCostUSD": "1",
+        "reservedTokens": 3000,
+        "reservedCostUSD": "1.25",
+        "leftTokens": 5000,
+        "leftCostUSD": "2.75",
+        "resetsAt": "2026-11-25T00:00:00Z",
+    }
+
+
+def test_a_day_without_a_known_price_shows_no_dollars() -> None:
+    usage = {"inputTokens": 700, "outputTokens": 0}
+    attempt = {"podUID": "p", "class": "Succeeded", "finishedAt": "2026-11-24T11:00:00Z", "usage": usage}
+    subject = polecat(status={"phase": "Done", "attempts": [attempt]})
+
+    told = to_json(day_budget(rig(budget={"maxTokens": 1000}), None, [subject], NOW))
+    counted = to_json(spent(having(None), [subject], TODAY))
+
+    assert (told["spentTokens"], counted["tokens"]) == (700, 700)
+    assert [name for name in {**told, **counted} if "USD" in name] == []
+
+
+def test_only_a_rig_with_a_budget_tells_of_its_day_and_looks_again_when_that_ends() -> None:
+    daily = rig(budget={"maxTokens": 10_000})
+    first = plan(observed(daily, spenders=(running("a", maxTokens=10),)), NOW)
+    later = plan(observed(after(daily, first), spenders=(running("a", maxTokens=20),)), NOW)
+
+    assert first.requeue_after == seconds_until_tomorrow(NOW)
+    assert only_counts_differ(after(daily, first), later)
+    assert plan(observed(after(daily, later), spenders=(running("a", maxTokens=20),)), NOW).status is None
+    assert "dayBudget" not in (plan(observed(), NOW).status or {})
+    assert plan(observed(), NOW).requeue_after is None

@@ -12,10 +12,10 @@ from gastown_operator.api.rig import RIG, Rig
 from gastown_operator.controllers.credential.problem import Credentials
 from gastown_operator.controllers.network.fence import Fence
 from gastown_operator.controllers.polecat.admission import Admission
-from gastown_operator.controllers.polecat.budget import Spending
 from gastown_operator.controllers.polecat.observe import POD_INDEXES, POLECAT_INDEXES, Observed, observe
 from gastown_operator.controllers.polecat.plan import plan
 from gastown_operator.controllers.polecat.reconciler import Wakeups
+from gastown_operator.controllers.polecat.spending import Spending
 from gastown_operator.runtime.objects import ObjectKey, format_time
 from gastown_operator.runtime.plan import Delete, MergePatch, Plan
 from gastown_operator.runtime.store import Store
