@@ -8,7 +8,14 @@ from attrs import evolve
 from gastown_operator.api.codec import to_json_value
 from gastown_operator.api.common import Budget
 from gastown_operator.api.polecat import Polecat
-from gastown_operator.controllers.polecat.egress import egress_environment
+from gastown_operator.controllers.egress import egress_environment
+from gastown_operator.controllers.parts import (
+    SECURITY_CONTEXT,
+    WORKLOAD_RESOURCES,
+    entries,
+    git_mounts,
+    mount,
+)
 from gastown_operator.controllers.polecat.provider import ModelAccess
 from gastown_operator.controllers.polecat.resolve import Resolved
 from gastown_operator.controllers.settings import OperatorSettings
@@ -21,19 +28,9 @@ KEEPER: Final = "keeper"
 GATEWAY: Final = "gateway"
 AGENT: Final = "agent"
 
-_WORKLOAD_RESOURCES: Final = {
-    "requests": {"cpu": "20m", "memory": "64Mi"},
-    "limits": {"memory": "1Gi"},
-}
 _GATEWAY_RESOURCES: Final = {
     "requests": {"cpu": "20m", "memory": "64Mi"},
     "limits": {"memory": "512Mi"},
-}
-_SECURITY_CONTEXT: Final = {
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "runAsNonRoot": True,
-    "seccompProfile": {"type": "RuntimeDefault"},
 }
 
 JSON = dict[str, Any]
@@ -77,10 +74,10 @@ def gateway(polecat: Polecat, model: ModelAccess, budget: Budget, settings: Oper
         "name": GATEWAY,
         "image": settings.workload_image,
         "command": ["python3", "-m", "gastown_operator.gateway"],
-        "env": [*_entries(told.environment()), *egress.env],
+        "env": [*entries(told.environment()), *egress.env],
         "ports": [{"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"}],
         "resources": _GATEWAY_RESOURCES,
-        "securityContext": {**_SECURITY_CONTEXT, "readOnlyRootFilesystem": True},
+        "securityContext": {**SECURITY_CONTEXT, "readOnlyRootFilesystem": True},
         "terminationMessagePolicy": "File",
         # The agent starts once this has succeeded.
         "startupProbe": {**health, "periodSeconds": 1, "failureThreshold": 60},
@@ -140,17 +137,12 @@ def agent(resolved: Resolved) -> JSON:
         "command": ["/bin/sh", str(layout.AGENT_WRAPPER)],
         "args": [argument.replace("$(", "$$(") for argument in launch.command],
         "workingDir": str(layout.REPOSITORY),
-        "env": [*_entries(ours), *launch.environment],
+        "env": [*entries(ours), *launch.environment],
         "resources": to_json_value(resolved.resources),
-        "securityContext": _SECURITY_CONTEXT,
+        "securityContext": SECURITY_CONTEXT,
         "terminationMessagePolicy": "File",
         "volumeMounts": mounts,
     }
-
-
-def mount(volume: str, path: object) -> JSON:
-    """An entry of `volumeMounts`."""
-    return {"name": volume, "mountPath": str(path)}
 
 
 def _workload(program: str, environment: Mapping[str, str], settings: OperatorSettings) -> JSON:
@@ -160,19 +152,16 @@ def _workload(program: str, environment: Mapping[str, str], settings: OperatorSe
         "name": program,
         "image": settings.workload_image,
         "args": [program],
-        "env": [*_entries(environment), *egress.env],
-        "resources": _WORKLOAD_RESOURCES,
-        "securityContext": {**_SECURITY_CONTEXT, "readOnlyRootFilesystem": True},
+        "env": [*entries(environment), *egress.env],
+        "resources": WORKLOAD_RESOURCES,
+        "securityContext": {**SECURITY_CONTEXT, "readOnlyRootFilesystem": True},
         "terminationMessagePolicy": "File",
         "volumeMounts": [
             mount("workspace", layout.WORKSPACE),
             mount("control", layout.CONTROL),
             mount("hints", layout.HINTS),
             mount("keeper", layout.KEEPER),
-            {**mount("git-credentials", layout.GIT_CREDENTIALS), "readOnly": True},
-            {**mount("known-hosts", layout.KNOWN_HOSTS), "readOnly": True},
-            # Each container has a part of its own, since a copy of the key lies there.
-            {**mount("private", layout.PRIVATE), "subPath": program},
+            *git_mounts(program),
             *egress.mounts,
         ],
     }
@@ -182,8 +171,3 @@ def _model_credentials(model: ModelAccess) -> list[JSON]:
     if model.credential is None:
         return []
     return [{**mount("model-credentials", layout.MODEL_CREDENTIALS), "readOnly": True}]
-
-
-def _entries(environment: Mapping[str, str]) -> list[JSON]:
-    """Literal variables; the kubelet would expand `$(…)` in them."""
-    return [{"name": name, "value": value.replace("$(", "$$(")} for name, value in environment.items()]

@@ -1,19 +1,18 @@
 """The polecat pod (DESIGN §6): clone, keeper, gateway and agent under PodSecurity `restricted`."""
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from attrs import field, frozen
 
 from gastown_operator.api import labels, names
-from gastown_operator.api.codec import to_json_value
 from gastown_operator.api.common import Budget
 from gastown_operator.api.polecat import POLECAT, Polecat
+from gastown_operator.controllers.egress import egress_environment
+from gastown_operator.controllers.parts import passed_on, pod_security_context
 from gastown_operator.controllers.polecat import containers
 from gastown_operator.controllers.polecat.budget import reservation_notes
 from gastown_operator.controllers.polecat.decision import retry_value
 from gastown_operator.controllers.polecat.dependencies import Base
-from gastown_operator.controllers.polecat.egress import egress_environment
 from gastown_operator.controllers.polecat.resolve import Resolved
 from gastown_operator.controllers.polecat.told import workload_settings
 from gastown_operator.controllers.polecat.volumes import volumes
@@ -78,11 +77,11 @@ def build_pod(
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": GRACE_SECONDS,
             "activeDeadlineSeconds": resolved.deadline + DEADLINE_MARGIN,
-            "securityContext": _pod_security_context(settings),
+            "securityContext": pod_security_context(settings),
             "initContainers": init,
             "containers": main,
             "volumes": [*volumes(resolved), *egress_environment(settings).volumes],
-            **_passed_on(resolved),
+            **passed_on(resolved.pod),
         },
     }
 
@@ -130,30 +129,3 @@ def _built_with(polecat: Polecat, resolved: Resolved) -> dict[str, str]:
         labels.CREDENTIAL: "" if model is None else "rig" if model.of_rig else "polecat",
     }
     return {name: value for name, value in notes.items() if value}
-
-
-def _pod_security_context(settings: OperatorSettings) -> JSON:
-    context: JSON = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
-    if settings.run_as_user is not None:
-        context |= {
-            "runAsUser": settings.run_as_user,
-            "runAsGroup": settings.run_as_user,
-            "fsGroup": settings.run_as_user,
-            "fsGroupChangePolicy": "OnRootMismatch",
-        }
-    return context
-
-
-def _passed_on(resolved: Resolved) -> JSON:
-    """Fields of the pod that the rig, or the polecat with its permission, sets."""
-    pod = resolved.pod
-    values: Mapping[str, Any] = {
-        "nodeSelector": dict(pod.node_selector),
-        "tolerations": [to_json_value(toleration) for toleration in pod.tolerations],
-        "affinity": pod.affinity,
-        "runtimeClassName": pod.runtime_class_name,
-        "priorityClassName": pod.priority_class_name,
-        "serviceAccountName": pod.service_account_name,
-        "imagePullSecrets": [{"name": secret.name} for secret in pod.image_pull_secrets],
-    }
-    return {name: value for name, value in values.items() if value}

@@ -22,6 +22,7 @@ from gastown_operator.controllers.polecat.permission import (
     check_key_is_safe,
     check_named,
     check_permissions,
+    check_task,
 )
 from gastown_operator.controllers.polecat.provider import ModelAccess, check_destination, model_access
 from gastown_operator.controllers.settings import OperatorSettings
@@ -59,6 +60,7 @@ class Resolved:
     stall_threshold: float
     mirror_claim: str
     cache_claim: str
+    rig_uid: str  # of the rig that keeps house in the repository; empty where that is not its own
 
     @property
     def gateway(self) -> ModelAccess | None:
@@ -77,6 +79,7 @@ def resolve(polecat: Polecat, rig: Rig, settings: OperatorSettings) -> Resolved:
     repository, git_secret = _repository(polecat, rig)
     base_branch, work_branch = _branches(polecat, rig)
     agent = polecat.spec.agent or default.agent or Agent.CLAUDE_CODE
+    check_task(polecat, agent)
     config = _agent_config(polecat, rig)
     try:
         model = model_access(polecat, rig, agent, config, settings)
@@ -114,6 +117,7 @@ def resolve(polecat: Polecat, rig: Rig, settings: OperatorSettings) -> Resolved:
         stall_threshold=DEFAULT_STALL_THRESHOLD,
         mirror_claim=rig.spec.mirror.claim_name if rig.spec.mirror is not None else "",
         cache_claim=rig.spec.cache.claim_name if rig.spec.cache is not None else "",
+        rig_uid=rig.metadata.uid if repository == rig.spec.git_url else "",
     )
 
 

@@ -43,4 +43,5 @@ def workload_settings(
         agent_config=resolved.agent_config_map,
         mirror=bool(resolved.mirror_claim),
         full_clone_limit=settings.full_clone_limit,
+        rig=resolved.rig_uid,
     )

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from gastown_operator.controllers.parts import git_volumes, secret_volume
 from gastown_operator.controllers.polecat.resolve import Resolved
 
 JSON = dict[str, Any]
@@ -15,9 +16,7 @@ def volumes(resolved: Resolved) -> list[JSON]:
         {"name": "hints", "emptyDir": {}},
         {"name": "keeper", "emptyDir": {}},
         {"name": "home", "emptyDir": {}},
-        {"name": "private", "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}},
-        _secret("git-credentials", resolved.git_secret),
-        {"name": "known-hosts", **_known_hosts(resolved)},
+        *git_volumes(resolved.git_secret, resolved.known_hosts_config_map),
         *_of_model(resolved),
         *_of_rig(resolved),
     ]
@@ -28,7 +27,7 @@ def _of_model(resolved: Resolved) -> list[JSON]:
     found = []
     gateway = resolved.gateway
     if gateway is not None and gateway.credential is not None:
-        found.append(_secret("model-credentials", gateway.credential.name))
+        found.append(secret_volume("model-credentials", gateway.credential.name))
     if resolved.agent_config_map:
         found.append(
             {"name": "agent-config", "configMap": {"name": resolved.agent_config_map, "optional": True}}
@@ -43,17 +42,6 @@ def _of_rig(resolved: Resolved) -> list[JSON]:
         for name, (claim, read_only) in claims.items()
         if claim
     ]
-
-
-def _secret(volume: str, name: str) -> JSON:
-    """Optional, so that the pod starts and its program can say what is missing; group-readable through fsGroup."""
-    return {"name": volume, "secret": {"secretName": name, "optional": True, "defaultMode": 0o440}}
-
-
-def _known_hosts(resolved: Resolved) -> JSON:
-    if not resolved.known_hosts_config_map:
-        return {"emptyDir": {"sizeLimit": "1Mi"}}
-    return {"configMap": {"name": resolved.known_hosts_config_map, "optional": True}}
 
 
 def _workspace(resolved: Resolved) -> JSON:

@@ -1,4 +1,4 @@
-"""What clone, keeper and gateway are told of proxies and authorities: environment, volume and mount."""
+"""What git and gateways in pods are told of proxies and authorities: environment, volume and mount."""
 
 from typing import Any, Final
 
