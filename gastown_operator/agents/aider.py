@@ -89,6 +89,7 @@ class Aider:
     """Runs `aider --message-file`, which edits the work tree and leaves committing to the keeper."""
 
     holds_key: bool = True
+    needs_task: bool = True
     reserved: Collection[str] = _RESERVED
     providers: frozenset[Provider] = frozenset(Provider)
     default_provider: Provider | None = Provider.ANTHROPIC

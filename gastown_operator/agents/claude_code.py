@@ -61,6 +61,7 @@ class ClaudeCode:
     """Runs `claude --print`. It speaks the Anthropic Messages API only, whatever stands behind the endpoint."""
 
     holds_key: bool = True
+    needs_task: bool = True
     reserved: Collection[str] = _RESERVED
     providers: frozenset[Provider] = frozenset(Provider)
     default_provider: Provider | None = Provider.ANTHROPIC

@@ -32,6 +32,7 @@ class Custom:
     """
 
     holds_key: bool = False
+    needs_task: bool = False
     reserved: Collection[str] = ()
     providers: frozenset[Provider] = frozenset(Provider)
     default_provider: Provider | None = None

@@ -91,6 +91,11 @@ class Adapter(Protocol):
         ...
 
     @property
+    def needs_task(self) -> bool:
+        """Whether it asks a model what to do, which costs money also where there is nothing to do."""
+        ...
+
+    @property
     def reserved(self) -> Collection[str]:
         """Variables, in capitals, that decide which credential it uses, where that goes, or what runs in its place."""
         ...

@@ -54,6 +54,7 @@ class OpenCode:
     """Runs `opencode run`, with its configuration in a variable: nothing in the repository comes before that."""
 
     holds_key: bool = True
+    needs_task: bool = True
     reserved: Collection[str] = _RESERVED
     providers: frozenset[Provider] = frozenset(Provider)
     default_provider: Provider | None = Provider.ANTHROPIC

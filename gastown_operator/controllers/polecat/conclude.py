@@ -189,7 +189,11 @@ def _with_proof(
     if proof is None:
         return status
     pushed = proof.pushed and proof.commits > 0
-    message = f"{proof.head[:12]} is on branch {proof.branch}" if pushed else conclusion.message
+    message = (
+        f"{proof.head[:12]} is on branch {proof.branch}"
+        if pushed
+        else "nothing was pushed to the branch; status.attempts has how that attempt ended"
+    )
     return evolve(
         status,
         branch=proof.branch or status.branch,

@@ -3,6 +3,8 @@
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
+from gastown_operator.agents.registry import adapter
+from gastown_operator.api.agentconfig import Agent
 from gastown_operator.api.podspec import HostKeyChecking
 from gastown_operator.api.polecat import ExecutionMode, GatewayMode, Polecat
 from gastown_operator.api.rig import PolicyItem, Rig, TownMode
@@ -29,6 +31,19 @@ def check_permissions(polecat: Polecat, rig: Rig) -> None:
     _check_execution_mode(polecat, rig)
     _check_namespace(polecat, rig)
     _check_policy(polecat, rig)
+
+
+def check_task(polecat: Polecat, agent: Agent) -> None:
+    """Raise RefusedError for a polecat that says nothing of what its agent shall do, where that is asked of a model."""
+    spec, metadata = polecat.spec, polecat.metadata
+    if not adapter(agent).needs_task or spec.task_description.strip() or spec.bead_id.strip():
+        return
+    raise RefusedError(
+        "NothingToDo",
+        f'spec.taskDescription and spec.beadID are empty, so agent "{agent}" would be paid for nothing; it starts once one of them '
+        f"is set: kubectl -n {metadata.namespace} patch polecat {metadata.name} --type merge "
+        '-p \'{"spec":{"taskDescription":"…"}}\'',
+    )
 
 
 def check_key_is_safe(polecat: Polecat, rig: Rig, reserved: Collection[str]) -> None:

@@ -20,6 +20,9 @@ QUEUED: Final = "Queued"
 PUSHED: Final = "Pushed"
 MERGED: Final = "Merged"
 
+#: What the conditions beside Ready say that need somebody's eye: the whole story is told once, in Ready.
+_SEE_READY: Final = "see the condition Ready"
+
 
 @frozen(kw_only=True)
 class State:
@@ -65,8 +68,7 @@ def describe(polecat: Polecat, status: PolecatStatus, state: State, now: datetim
             type_,
             ConditionStatus.TRUE if holds else ConditionStatus.FALSE,
             state.reason,
-            # Said once where it matters, not five times.
-            state.message if holds or type_ == READY else "",
+            state.message if type_ == READY else _SEE_READY if holds and not state.ready else "",
             observed_generation=polecat.metadata.generation,
             now=now,
         )

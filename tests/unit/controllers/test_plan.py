@@ -93,6 +93,50 @@ def test_a_refused_polecat_starts_once_the_reason_is_gone() -> None:
     assert [type(action) for action in decide(observed(mended)).actions] == [Create]
 
 
+@pytest.mark.parametrize("agent", ["claude-code", "opencode", "aider"])
+def test_an_agent_that_is_paid_for_starts_by_itself_once_it_has_a_task(agent: str) -> None:
+    config = {"command": [], "model": "claude-sonnet-4-5"}
+    idle = polecat(agent=agent, agentConfig=config, taskDescription=" \n")
+    told = after(idle, decide(observed(idle)))
+
+    assert (told.status.phase, ready(told).reason) == (PolecatPhase.STUCK, "NothingToDo")
+    assert "spec.taskDescription" in ready(told).message
+    for task, bead in (("Fix it", ""), ("", "gt-1")):
+        given = polecat(agent=agent, agentConfig=config, generation=2, taskDescription=task, beadID=bead)
+        started = decide(observed(attrs.evolve(told, metadata=given.metadata, spec=given.spec)))
+        assert [type(action) for action in started.actions] == [Create]
+
+
+def test_a_command_of_its_own_may_run_without_a_task() -> None:
+    assert [type(action) for action in decide(observed(polecat(taskDescription=""))).actions] == [Create]
+
+
+def test_what_went_wrong_is_said_in_full_once_where_people_look() -> None:
+    subject = polecat()
+    failed = pod(
+        owner=subject,
+        phase="Failed",
+        keeper=terminated(message=word(Outcome.AGENT_ERROR, pushed=False)),
+        agent=terminated(3),
+    )
+    told, _ = conclude(subject, failed)
+
+    said = {condition.type: condition for condition in told.status.conditions}
+    full = [type_ for type_, condition in said.items() if "exit status 3" in condition.message]
+    assert full == ["Ready"]
+    assert (said["Degraded"].status, said["Degraded"].reason) == (ConditionStatus.TRUE, "AgentExitCode")
+    assert "Ready" in said["Degraded"].message
+    assert (said["Pushed"].status, said["Pushed"].reason) == (ConditionStatus.FALSE, "AgentExitCode")
+
+
+def test_a_wait_is_said_in_full_once_where_people_look() -> None:
+    subject = polecat()
+    told = after(subject, decide(observed(subject, verdict=Verdict(Wait.RIG_AT_CAPACITY, "no free slot"))))
+
+    full = [each.type for each in told.status.conditions if "no free slot" in each.message]
+    assert full == ["Ready"]
+
+
 @pytest.mark.parametrize("wait", [Wait.BEAD_IN_USE, Wait.RIG_AT_CAPACITY])
 def test_a_polecat_that_must_wait_is_queued_with_the_reason_and_told_once(wait: Wait) -> None:
     subject = polecat()
