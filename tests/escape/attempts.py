@@ -108,31 +108,71 @@ TRAPS: Final[Sequence[Attempt]] = tuple(
         ("git", "a program named git in the work tree"),
     )
 )
-#: What the agent leaves in its work tree and its volumes for the keeper to believe (`test_deception.py`).
+#: What the agent leaves in its work tree for the keeper to follow (`test_deception.py`).
 DECEPTION: Final[Sequence[Attempt]] = (
     Attempt(
         "symlinks",
-        "links in the work tree to the git key and to /etc/shadow",
+        "links in the work tree to the git key and out of the workspace",
         "the links themselves are committed; no byte of what they point to",
         "the key is copied, where links are followed beside it",
+    ),
+    Attempt(
+        "links-for-files",
+        "links to the git key in the place of .git/HEAD, of the refs, the transcript and the report",
+        "not followed: the repository counts as unreadable, its files are delivered",
+        "the key is read, where .git/HEAD and the refs are read through links",
     ),
     Attempt(
         "submodule-url",
         "a submodule whose URL runs a command, or is another repository",
         "nothing is fetched; the text of .gitmodules is committed",
-        "the command runs, where git is let to use ext:",
+        "the command runs and the repository is asked for, where git updates submodules beside the credential",
     ),
+)
+#: What the agent writes where others say how it ended (`test_forgery.py`).
+FORGERY: Final[Sequence[Attempt]] = (
     Attempt(
         "termination-message",
         "a termination message of the agent's container that says the work was pushed",
         "read by nobody: the status says what the keeper saw on the remote",
-        "it decodes as success, for who reads it",
+        "judged as success, where it stands in the keeper's place",
     ),
     Attempt(
-        "forged-records",
-        "a forged exit report, transcript and gateway record in the agent's volumes",
-        "the failed container decides: not done, nothing counted",
-        "the forged report says success, for who believes the file",
+        "forged-exit",
+        "the wrapper's report, overwritten for ever by a process that stays behind",
+        "the wrapper ends every process before it reports; the container's own exit status decides",
+        "delivered as success by the keeper, where no wrapper reports; even then the operator looks at the exit status",
+    ),
+    Attempt(
+        "forged-transcript",
+        "a transcript in which the program says that it succeeded",
+        "a hint: the exit status decides",
+        "delivered as success by the keeper, where the report is forged as well; with an honest transcript it is not",
+    ),
+    Attempt(
+        "forged-record",
+        "the gateway's record without the model's refusal",
+        "the volume is read-only for the agent: the provider refuses the credential",
+        "delivered and judged as success, where the volume is not read-only",
+    ),
+)
+_DROPPED: Final = "no answer: the NetworkPolicy of the rig drops it"
+_REACHED: Final = "reached from the pod of a rig with `network.enforce: false`"
+#: Made from the agent's container, on a node that enforces NetworkPolicies (`tests/node/test_network_policies.py`).
+NETWORK: Final[Sequence[Attempt]] = (
+    Attempt(
+        "metadata", "connect to the address where clouds hand out the node's identity", _DROPPED, _REACHED
+    ),
+    Attempt("api-server", "connect to the Kubernetes API", _DROPPED, _REACHED),
+    Attempt("node", "connect to a port of the node", _DROPPED, _REACHED),
+    Attempt("another-pod", "connect to a pod of another namespace", _DROPPED, _REACHED),
+    Attempt("another-port", "connect to a port outside that nothing of the rig needs", _DROPPED, _REACHED),
+    Attempt("git-hosts-other-ports", "connect to another port of the rig's own git host", _DROPPED, _REACHED),
+    Attempt(
+        "from-another-pod",
+        "connect to a polecat from another pod, also to the gateway's metrics",
+        _DROPPED,
+        "the polecat of a rig with `network.enforce: false` is reached",
     ),
 )
 #: Made by somebody who may only create Polecats (`test_polecats.py`).
@@ -231,7 +271,9 @@ POLECATS: Final[Sequence[Attempt]] = (
 GROUPS: Final = (
     ("An agent that reaches for what is not its own", REACH),
     ("An agent that sets traps for the keeper's git", TRAPS),
-    ("An agent that deceives the keeper or the operator", DECEPTION),
+    ("An agent that deceives the keeper with its work tree", DECEPTION),
+    ("An agent that forges its end", FORGERY),
+    ("An agent that looks for other destinations", NETWORK),
     ("Somebody who may only create Polecats", POLECATS),
 )
 

@@ -34,7 +34,7 @@ def copy_of(pod: JSON, name: str, change: Callable[[JSON], None]) -> JSON:
     Nobody owns it and no policy selects it; what the attack aims at is where it is in the polecat's pod.
     """
     spec = deepcopy(pod["spec"])
-    del spec["nodeName"]
+    spec.pop("nodeName", None)
     own = {"GASTOWN_WORK_BRANCH": name, "GASTOWN_RECOVERY_KEY": name}
     for each in spec["initContainers"]:
         for entry in each["env"]:
@@ -82,6 +82,29 @@ def run(rig: RigHandle, name: str, spec: JSON, reads: str, *, until: str) -> str
         },
     }
     return printed(rig.site, body, reads, until=until)
+
+
+def naive_keeper(rig: RigHandle, name: str, script: str, steps: str) -> str:
+    """Do what no keeper of ours does: run `steps` in the agent's repository, beside the credential; return what they print.
+
+    `script` is what the agent does in it before.
+    """
+    mounts = [
+        {"name": "workspace", "mountPath": str(layout.WORKSPACE)},
+        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a volume
+    ]
+    home = [{"name": "HOME", "value": str(layout.WORKSPACE)}]
+    begin = f"""\
+git config --global user.name a && git config --global user.email a@b
+git init --quiet {layout.REPOSITORY} && cd {layout.REPOSITORY}
+git commit --quiet --allow-empty --message Zero && git remote add origin ssh://git@x/y
+"""
+    agent = container("agent", "sh", "-c", begin + script, env=home, volumeMounts=mounts)
+    then = f'cd {layout.REPOSITORY} && export PATH=".:$PATH"\n{steps}\necho stepped'
+    keeper = container("keeper", "sh", "-c", then, env=home, volumeMounts=[*mounts, KEY_MOUNT])
+    volumes = [*({"name": volume, "emptyDir": {}} for volume in ("workspace", "tmp")), KEY_VOLUME]
+    spec = {"volumes": volumes, "initContainers": [agent], "containers": [keeper]}
+    return run(rig, name, spec, "keeper", until="stepped")
 
 
 def printed(site: Site, body: JSON, reads: str, *, until: str) -> str:

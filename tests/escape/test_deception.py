@@ -1,57 +1,61 @@
-"""An agent that leaves lies for the keeper and the operator: links, addresses, and records in the files that it can write."""
+"""An agent that leaves in its work tree and its repository what is to lead the keeper elsewhere: links and addresses."""
 
 import json
-from pathlib import Path
+from string import Template
 
-from gastown_operator.workload import wrapper_report
-from gastown_operator.workload.message import Outcome, TerminationMessage, decode
-from tests.apiserver.client import JSON
-from tests.escape import pods
+from gastown_operator.workload import layout
+from tests.escape import pods, traps
 from tests.escape.attempts import attempts
 from tests.support.polecats import condition
 from tests.support.site import Site
 
 KEY_WORDS = "PRIVATE KEY"
-LINKS = """\
-ln -s /gastown/git-credentials/ssh-privatekey key
-ln -s /gastown/git-credentials keys
-ln -s /etc/shadow shadow
+LINKS = f"""\
+ln -s {layout.GIT_CREDENTIALS}/ssh-privatekey key
+ln -s {layout.GIT_CREDENTIALS} keys
+ln -s {layout.KEEPER_GIT_DIR} git-dir
 ln -s ../../../../../etc/passwd passwd
 echo work > work.txt
 """
-#: Where nobody copies, following a link means reading what it names.
+#: Following a link means reading what it names.
 FOLLOW = f"""\
-cd /tmp
-{LINKS}
-mkdir copied && cp -rL key keys copied/
-grep -rl '{KEY_WORDS}' copied && echo followed
+mkdir /tmp/copied && cp -rL key keys passwd /tmp/copied/ && cd /tmp/copied
+grep -lE '{KEY_WORDS}|^root:' key keys/ssh-privatekey passwd
 """
-SUBMODULE = """\
-git init --quiet lib && (cd lib
-  git -c user.name=a -c user.email=a@b commit --quiet --allow-empty --message One)
-git update-index --add --cacheinfo 160000,$(git -C lib rev-parse HEAD),lib
-printf '[submodule "lib"]\\n\\tpath = lib\\n\\turl = ext::sh -c touch%% /gastown/keeper/ran\\n' > .gitmodules
-git add .gitmodules && git commit --quiet --message 'Use a library'
+#: Where the keeper reads plain files that the agent writes.
+PLACES = f"""\
+rm -f .git/HEAD .git/packed-refs
+for name in .git/HEAD .git/packed-refs /gastown/hints/transcript /gastown/hints/exit; do
+  [ ! -d "$(dirname $name)" ] || ln -sf {layout.GIT_CREDENTIALS}/ssh-privatekey $name
+done
+"""
+#: One whose URL runs a command, and one that is another repository; both have a commit, so whoever updates fetches them.
+SUBMODULES = """\
+cat > url << 'END'
+$program
+END
+chmod +x url
+for name in command other; do
+  git init --quiet $$name
+  git -C $$name -c user.name=a -c user.email=a@b commit --quiet --allow-empty --message One
+  git update-index --add --cacheinfo 160000,$$(git -C $$name rev-parse HEAD),$$name
+  rm -rf $$name
+  git config -f .gitmodules submodule.$$name.path $$name
+done
+git config -f .gitmodules submodule.command.url "ext::$$PWD/url"
+git config -f .gitmodules submodule.other.url http://$host:$port/other.git
+git add url .gitmodules && git commit --quiet --message 'Use libraries'
 echo work > work.txt
 """
-RUN_SUBMODULE = """\
-cd /tmp && export HOME=/tmp && git init --quiet repo && cd repo
-git -c user.name=a -c user.email=a@b commit --quiet --allow-empty --message Zero
-git -c protocol.ext.allow=always submodule --quiet add 'ext::sh -c touch% /tmp/ran' lib || true
-test -e /tmp/ran && echo ran
+UPDATE = """\
+for name in command other; do git -c protocol.ext.allow=always submodule update --init $name || true; done
 """
-CLAIM = TerminationMessage(
-    Outcome.SUCCEEDED, "Done", branch="polecat/liar", head="0" * 40, base="1" * 40, commits=3, pushed=True
-)
-FORGED = f"""\
-printf '%s' '{CLAIM.encode().decode()}' > /dev/termination-log
-hints=/gastown/hints
-printf '%s' '{{"v":1,"outcome":"Ok","output_tokens":1,"cost_usd":"0"}}' > $hints/gateway.json
-printf '%s\\n' '{{"type":"result","subtype":"success","is_error":false}}' > $hints/transcript || true
-(while :; do printf 'code=0 stopped=no\\n' > $hints/exit; done) &
-sleep 1
-exit 3
-"""
+
+
+def submodules(host: str, port: int) -> str:
+    """The shell text that adds both submodules; the server there hears of whoever follows their URLs."""
+    program = traps.reporting(host, port)
+    return Template(SUBMODULES).substitute(program=program, host=host, port=port)
 
 
 def _blobs(site: Site, repository: str, commit: str) -> str:
@@ -67,71 +71,49 @@ def test_links_out_of_the_work_tree_are_committed_as_links_and_not_followed(site
     status = rig.sling("links", LINKS).tells("Done", "Done", "polecat/links")
     listed = site.git.git(rig.repository, "ls-tree", "-r", status["headCommit"])
     modes = {line.split("\t")[1]: line.split()[0] for line in listed.splitlines()}
-    assert {name: modes[name] for name in ("key", "keys", "shadow", "passwd")} == dict.fromkeys(
-        ("key", "keys", "shadow", "passwd"), "120000"
-    )
+    links = ("key", "keys", "git-dir", "passwd")
+    assert {name: modes.get(name) for name in links} == dict.fromkeys(links, "120000")
     assert KEY_WORDS not in _blobs(site, rig.repository, status["headCommit"])
 
-    spec = {
-        "volumes": [pods.KEY_VOLUME, {"name": "tmp", "emptyDir": {}}],
-        "containers": [
-            pods.container(
-                "keeper",
-                "sh",
-                "-c",
-                FOLLOW,
-                volumeMounts=[pods.KEY_MOUNT, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - a volume
-            )
-        ],
-    }
-    assert "copied/key" in pods.run(rig, "follower", spec, "keeper", until="followed")
+    found = pods.naive_keeper(rig, "follower", LINKS, FOLLOW).split()
+    assert found == ["key", "keys/ssh-privatekey", "passwd", "stepped"]
+
+
+@attempts("links-for-files")
+def test_a_link_in_the_place_of_a_file_that_the_keeper_reads_is_not_followed(site: Site) -> None:
+    rig = site.rig("places")
+    polecat = rig.sling("places", f"{PLACES}\necho work > work.txt")
+    status = polecat.until("Done", "Done")
+    (pod,) = polecat.pods()
+    keeper = site.cluster.log(rig.namespace, "polecat-places", "keeper")
+    told = [
+        json.dumps(status),
+        json.dumps(pod["status"]),
+        keeper,
+        _blobs(site, rig.repository, status["headCommit"]),
+    ]
+    assert [text for text in told if KEY_WORDS in text] == []
+    # The agent's repository was of no use to anybody: the links were there.
+    assert "could not be read" in condition(status, "Ready")["message"]
+
+    naive = pods.naive_keeper(rig, "reader", PLACES, "cat .git/HEAD .git/packed-refs")
+    assert naive.count(KEY_WORDS) >= 2 * len(("BEGIN", "END"))
 
 
 @attempts("submodule-url")
-def test_a_submodule_is_committed_as_it_is_and_nothing_is_fetched_from_its_address(site: Site) -> None:
+def test_a_submodule_is_committed_as_it_is_and_nothing_is_fetched_from_its_address(
+    site: Site, address: str
+) -> None:
     rig = site.rig("submodule")
-    polecat = rig.sling("submodule", SUBMODULE)
-    status = polecat.tells("Done", "Done", "polecat/submodule")
-    assert {".gitmodules", "work.txt"} <= rig.files(status["headCommit"])
-    keeper = site.cluster.log(rig.namespace, "polecat-submodule", "keeper")
-    assert "ext::" not in keeper
+    with traps.listening(address) as listener:
+        script = submodules(address, listener.port)
+        polecat = rig.sling("submodule", script)
+        status = polecat.tells("Done", "Done", "polecat/submodule")
+        assert listener.reports == set()
+        assert {".gitmodules", "url", "work.txt"} <= rig.files(status["headCommit"])
 
-    spec = {
-        "volumes": [{"name": "tmp", "emptyDir": {}}],
-        "containers": [
-            pods.container(
-                "keeper",
-                "sh",
-                "-c",
-                RUN_SUBMODULE,
-                volumeMounts=[{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - a volume
-            )
-        ],
-    }
-    assert pods.run(rig, "fetcher", spec, "keeper", until="ran")
-
-
-@attempts("termination-message", "forged-records")
-def test_what_the_agent_says_of_itself_does_not_make_it_done(site: Site, tmp_path: Path) -> None:
-    rig = site.rig("liar")
-    polecat = rig.sling("liar", FORGED)
-    status = polecat.until("Stuck")
-
-    assert condition(status, "Ready")["reason"] != "Done"
-    assert condition(status, "Pushed").get("status") != "True"
-    assert status.get("headCommit") != CLAIM.head
-    assert status.get("usage", {}).get("outputTokens", 0) == 0
-    assert {name for name in rig.refs if name.startswith("refs/heads/")} == {"refs/heads/main"}
-    # The control: whoever read the agent's own words would believe them.
-    claimed = decode(_agents_message(polecat.pods()[0]))
-    assert claimed is not None
-    assert (claimed.outcome, claimed.pushed) == (Outcome.SUCCEEDED, True)
-    (tmp_path / "exit").write_text("code=0 stopped=no\n")
-    assert wrapper_report.read(tmp_path).clean
-
-
-def _agents_message(pod: JSON) -> str:
-    (agent,) = (entry for entry in pod["status"]["containerStatuses"] if entry["name"] == "agent")
-    assert agent["state"]["terminated"]["exitCode"] == 3, json.dumps(agent)
-    message: str = agent["state"]["terminated"]["message"]
-    return message
+        pods.naive_keeper(rig, "fetcher", script, UPDATE)
+        assert {report.split(" HTTP")[0] for report in listener.reports} == {
+            "url beside the credential",
+            "GET /other.git/info/refs?service=git-upload-pack",
+        }

@@ -6,7 +6,7 @@ import pytest
 from attrs import frozen
 
 from tests.escape import pods, traps
-from tests.support.site import RigHandle, Site
+from tests.support.site import Site
 
 IN_AGENT, BESIDE = "in the agent", "beside the credential"
 
@@ -22,23 +22,6 @@ class Caught:
     elsewhere: frozenset[str]
 
 
-def naive_keeper(rig: RigHandle, script: str) -> None:
-    """What a keeper does that is none of ours: it runs git in the agent's repository, beside the credential."""
-    work = {"name": "work", "emptyDir": {}}
-    tmp = {"name": "tmp", "emptyDir": {}}
-    mounts = [{"name": "work", "mountPath": "/work"}, {"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108 - a volume
-    home = [{"name": "HOME", "value": "/work"}]
-    identity = "git config --global user.name a && git config --global user.email a@b\n"
-    begin = (
-        f"cd /work && {identity} git init --quiet repo && cd repo && git remote add origin ssh://git@x/y\n"
-    )
-    agent = pods.container("agent", "sh", "-c", begin + script, env=home, volumeMounts=mounts)
-    steps = f'cd /work/repo && export PATH=".:$PATH"\n{traps.STEP}\necho stepped'
-    keeper = pods.container("keeper", "sh", "-c", steps, env=home, volumeMounts=[*mounts, pods.KEY_MOUNT])
-    spec = {"volumes": [work, tmp, pods.KEY_VOLUME], "initContainers": [agent], "containers": [keeper]}
-    pods.run(rig, "naive", spec, "keeper", until="stepped")
-
-
 @pytest.fixture(scope="module")
 def caught(site: Site, address: str) -> Caught:
     """The traps in a polecat's pod, and then where a naive keeper is."""
@@ -50,7 +33,7 @@ def caught(site: Site, address: str) -> Caught:
         status = polecat.tells("Done", "Done", "polecat/traps")
         protected = frozenset(listener.reports)
     with traps.listening(address) as listener:
-        naive_keeper(rig, traps.setting(address, listener.port, url))
+        pods.naive_keeper(rig, "naive", traps.setting(address, listener.port, url), traps.STEP)
         unprotected = frozenset(listener.reports)
     files = frozenset(rig.files(status["headCommit"]))
     assert rig.refs["refs/heads/polecat/traps"] == status["headCommit"]

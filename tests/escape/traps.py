@@ -8,6 +8,7 @@ from string import Template
 
 from attrs import define, field
 
+from gastown_operator.workload import layout
 from tests.escape.attempts import TRAPS
 
 HOOKS = (
@@ -24,9 +25,10 @@ TRAP = Template("""\
 #!/usr/bin/python3
 import os, socket, sys
 name = os.path.basename(sys.argv[0])
-where = "beside the credential" if os.path.exists("/gastown/git-credentials") else "in the agent"
+where = "beside the credential" if os.path.exists("$credentials") else "in the agent"
 with socket.create_connection(("$host", $port), 5) as connection:
-    connection.sendall(f"{name} {where}".encode())
+    connection.sendall(f"{name} {where}\\n".encode())
+    connection.recv(1)
 if name == "filter":
     sys.stdout.buffer.write(sys.stdin.buffer.read())
 if name == "git":
@@ -76,15 +78,20 @@ git submodule update nested || true
 """
 
 
+def reporting(host: str, port: int) -> str:
+    """The program that reports its name, and whether the credential is beside it."""
+    return TRAP.substitute(host=host, port=port, credentials=layout.GIT_CREDENTIALS)
+
+
 def setting(host: str, port: int, elsewhere: str) -> str:
     """The shell text that sets all traps; `elsewhere` is the repository to which pushes are to be diverted."""
-    trap = TRAP.substitute(host=host, port=port)
+    trap = reporting(host, port)
     return SET.substitute(trap=trap, names=" ".join(NAMES), elsewhere=elsewhere)
 
 
 @define
 class Listener:
-    """What the traps reported."""
+    """The first line of whatever connected."""
 
     port: int
     reports: set[str] = field(factory=set)
@@ -96,7 +103,8 @@ def listening(address: str) -> Iterator[Listener]:
 
     class Report(socketserver.StreamRequestHandler):
         def handle(self) -> None:
-            listener.reports.add(self.rfile.read().decode())
+            # Whoever reports waits until we hang up: what it says is here before it goes on.
+            listener.reports.add(self.rfile.readline().decode(errors="replace").strip())
 
     with socketserver.ThreadingTCPServer((address, 0), Report) as server:
         listener = Listener(server.server_address[1])

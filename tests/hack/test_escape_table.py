@@ -5,9 +5,19 @@ from types import FunctionType, ModuleType
 
 import pytest
 
-from tests.escape import hostile_agent, test_deception, test_polecats, traps
-from tests.escape.attempts import DECEPTION, GROUPS, POLECATS, REACH, Attempt, attempts_of
+from tests.escape import hostile_agent, test_deception, test_forgery, test_polecats, traps
+from tests.escape.attempts import (
+    DECEPTION,
+    FORGERY,
+    GROUPS,
+    NETWORK,
+    POLECATS,
+    REACH,
+    Attempt,
+    attempts_of,
+)
 from tests.escape.table import PAGE, filled
+from tests.node import test_network_policies
 
 
 def made_by(module: ModuleType) -> Iterator[str]:
@@ -28,6 +38,8 @@ def test_the_page_has_the_list_of_now() -> None:
 def test_every_attempt_of_the_list_is_made_and_every_one_that_is_made_is_in_it() -> None:
     assert sorted(hostile_agent.ATTEMPTS) == names(tuple(REACH))
     assert sorted(made_by(test_deception)) == names(tuple(DECEPTION))
+    assert sorted(made_by(test_forgery)) == names(tuple(FORGERY))
+    assert sorted(made_by(test_network_policies)) == names(tuple(NETWORK))
     assert sorted([*made_by(test_polecats), *test_polecats.CASES]) == names(tuple(POLECATS))
     assert all(
         name in traps.SET.template + traps.TRAP.template + " ".join(traps.HOOKS) for name in traps.NAMES
