@@ -144,11 +144,19 @@ def _references(kubernetes: KubernetesSpec, spec: PolecatSpec) -> Iterator[Probl
     }
     for field, reference in named.items():
         if reference is not None and not is_dns_name(reference.name):
-            yield Problem("InvalidSecretName", f"{field} is not the name of a Secret", field)
+            yield Problem(
+                "InvalidSecretName",
+                f"{field} is not the name of a Secret; set it to one, or remove it",
+                field,
+            )
     maps = {
         "spec.kubernetes.sshKnownHostsConfigMapRef.name": kubernetes.ssh_known_hosts_config_map_ref,
         "spec.agentConfig.configMapRef.name": spec.agent_config.config_map_ref,
     }
     for field, config_map in maps.items():
         if config_map is not None and config_map.name and not is_dns_name(config_map.name):
-            yield Problem("InvalidConfigMapName", f"{field} is not the name of a ConfigMap", field)
+            yield Problem(
+                "InvalidConfigMapName",
+                f"{field} is not the name of a ConfigMap; set it to one, or remove it",
+                field,
+            )

@@ -86,7 +86,7 @@ def problems(rig: Rig, settings: NetworkSettings) -> Iterator[str]:
         if endpoint.cidr and network_of(endpoint) is None:
             yield (
                 f'spec.network.allow has "{endpoint.cidr}", which is no range of addresses or holds the metadata of nodes; '
-                "it is left out"
+                "it is left out; correct or remove it"
             )
     for place in dict.fromkeys(destinations(rig)):
         hint = _missing(place, rig.spec.network.allow, settings.cluster_ranges)

@@ -104,7 +104,7 @@ class Admission:
         maximum = rig.spec.settings.max_polecats
         free = maximum - self.active(rig.metadata.name, besides=polecat)
         if free <= 0 or self._before(polecat, free) >= free:
-            text = f'Rig "{rig.metadata.name}" runs at most {maximum} polecats at once (spec.settings.maxPolecats); waiting for a free slot'
+            text = f'Rig "{rig.metadata.name}" runs at most {maximum} polecats at once (spec.settings.maxPolecats); this one starts when a slot is free'
             return Verdict(Wait.RIG_AT_CAPACITY, text)
         return Verdict()
 

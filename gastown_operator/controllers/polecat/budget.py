@@ -77,7 +77,7 @@ def grant(polecat: Polecat, rig: Rig, spent_today: Spending, slots: int) -> Gran
     limits, used = polecats_budget(polecat, rig), spending(polecat.status.usage)
     own = rest(limits, used)
     if own.max_tokens == 0 or own.max_cost_usd == 0:
-        text = f"its budget is used up ({_words(limits, used)}); raise spec.budget to go on"
+        text = f"its budget is used up ({_words(limits, used)}); raise spec.budget, or spec.defaults.budget of its Rig if it has none, to go on"
         return Grant(reason="BudgetExceeded", message=text)
     day = rest(rig.spec.budget, spent_today)
     share = _share(day, slots)

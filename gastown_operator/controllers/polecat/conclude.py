@@ -60,7 +60,7 @@ def conclude(
         return next_round(evolve(polecat, status=status))
     if retries_left(polecat, rig, conclusion.outcome):
         return _retry(status, conclusion)
-    return _stuck(status, conclusion.reason, conclusion.message, now)
+    return _stuck(polecat, status, conclusion.reason, conclusion.message, now)
 
 
 def _in_its_own_words(
@@ -225,8 +225,12 @@ def _done(status: PolecatStatus, reason: str, message: str, now: datetime) -> De
     return Decision(state, evolve(status, finished_at=whole_seconds(now)))
 
 
-def _stuck(status: PolecatStatus, reason: str, message: str, now: datetime) -> Decision:
-    text = f"{message}. To try again, from where it ended: change the Polecat, or set its annotation {labels.RETRY} to a new value"
+def _stuck(polecat: Polecat, status: PolecatStatus, reason: str, message: str, now: datetime) -> Decision:
+    metadata = polecat.metadata
+    text = (
+        f"{message}. To try again, from where it ended: change the Polecat, or kubectl -n {metadata.namespace} annotate polecat "
+        f'{metadata.name} --overwrite {labels.RETRY}="$(date +%s)"'
+    )
     state = State(phase=PolecatPhase.STUCK, reason=reason, message=text, degraded=True, event="Warning")
     return Decision(state, evolve(status, finished_at=whole_seconds(now)))
 
@@ -235,8 +239,8 @@ def _again(polecat: Polecat, status: PolecatStatus, conclusion: Conclusion, now:
     """Nobody's fault: a new attempt from the checkpoint, after a delay, but not for ever."""
     failed = infrastructure_failures(status)
     if failed >= MAXIMUM_INFRASTRUCTURE_ATTEMPTS:
-        text = f"{failed} attempts in a row were ended by the infrastructure, the last one because {conclusion.message}"
-        return _stuck(status, "InfrastructureFailures", text, now)
+        text = f"{failed} attempts in a row were ended by the infrastructure, see status.attempts; the last one: {conclusion.message}"
+        return _stuck(polecat, status, "InfrastructureFailures", text, now)
     delay = backoff(failed)
     state = State(
         phase=PolecatPhase.IDLE,

@@ -14,6 +14,7 @@ from gastown_operator.controllers.polecat.budget import reservation
 from gastown_operator.controllers.polecat.containers import AGENT, KEEPER
 from gastown_operator.controllers.polecat.decision import Decision, changed_since, recorded
 from gastown_operator.controllers.polecat.outcome import Conclusion
+from gastown_operator.controllers.polecat.starting import cannot_start, wait
 from gastown_operator.controllers.polecat.status import State
 from gastown_operator.controllers.settings import OperatorSettings
 from gastown_operator.runtime.plan import Action, Delete
@@ -145,27 +146,23 @@ def _working(pod: Pod, status: PolecatStatus) -> Decision:
 
 
 def _starting(pod: Pod, status: PolecatStatus) -> Decision:
-    reason, message = "PodStarting", f"pod {pod.metadata.name} is starting"
-    scheduled = pod.condition("PodScheduled")
-    if scheduled is not None and scheduled.status == "False" and scheduled.reason:
-        # Unschedulable, SchedulingGated: a wait, not a failure; the scheduler's words say for what.
-        reason, message = scheduled.reason, f"pod {pod.metadata.name} waits for a node: {scheduled.message}"
-    return Decision(State(phase=PolecatPhase.IDLE, reason=reason, message=message, progressing=True), status)
+    found = wait(pod)
+    state = State(phase=PolecatPhase.IDLE, reason=found.reason, message=found.message, progressing=True)
+    return Decision(state, status)
 
 
 def _start_problem(polecat: Polecat, pod: Pod) -> State | None:
     """What keeps its pod from starting, as it was first told: that the kubelet tries again and again is no news."""
-    problem = outcome.cannot_start(pod)
+    problem = cannot_start(pod)
     told = recorded(polecat)
-    if _told_that_it_cannot_start(polecat) and (problem is None or problem[0] == told.reason):
+    if _told_that_it_cannot_start(polecat) and (problem is None or problem.reason == told.reason):
         return told
     if problem is None:
         return None
-    reason, message = problem
     return State(
         phase=PolecatPhase.STUCK,
-        reason=reason,
-        message=f"{message}. Correct it while the pod waits, or change the Polecat",
+        reason=problem.reason,
+        message=f"{problem.message}. Correct it while the pod waits, or change the Polecat",
         degraded=True,
         event="Warning",
     )

@@ -30,6 +30,8 @@ class Wait(StrEnum):
     POD_NAME_IN_USE = "PodNameInUse"
 
 
+#: Waits that only somebody can end.
+NEED_HELP: Final = frozenset({Wait.CREDENTIAL_EXPIRED, Wait.CREDENTIAL_INVALID, Wait.NETWORK_BLOCKED})
 _NO_MATTER_OF_SLOTS: Final = frozenset(
     {
         Wait.QUOTA_EXCEEDED,

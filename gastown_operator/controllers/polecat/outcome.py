@@ -28,37 +28,30 @@ _COMMAND_NOT_FOUND: Final = 127  # POSIX shells
 _COMMAND_NOT_EXECUTABLE: Final = 126
 _FAILED_START: Final = ("StartError", "ContainerCannotRun", "CreateContainerError")
 
-#: Waiting reasons of the kubelet that it repeats until somebody changes something.
-#: pkg/kubelet/images/types.go, pkg/kubelet/container/sync_result.go, pkg/kubelet/kuberuntime/kuberuntime_container.go
-CANNOT_START: Final = frozenset(
-    {
-        "ImagePullBackOff",
-        "InvalidImageName",
-        "ErrImageNeverPull",
-        "ImageInspectError",
-        "SignatureValidationFailed",
-        "CreateContainerConfigError",
-        "CreateContainerError",
-        "RunContainerError",
-        "PreCreateHookError",
-        "PreStartHookError",
-        "PostStartHookError",
-    }
-)
-
-
 #: What the keeper knows better than the agent's exit code: it has read the gateway's record and the program's own result.
 _KEEPER_KNOWS: Final = frozenset(
     {Outcome.AUTH_ERROR, Outcome.BUDGET_EXCEEDED, Outcome.STALLED, Outcome.RESOURCE_EXCEEDED}
 )
 #: What the gateway's record says where the keeper could not say anything any more.
-_MODEL_CLASSES: Final[Mapping[ModelOutcome, tuple[OutcomeClass, str]]] = {
-    ModelOutcome.AUTH: (OutcomeClass.AUTH_ERROR, "InvalidCredential"),
-    ModelOutcome.BUDGET: (OutcomeClass.BUDGET_EXCEEDED, "BudgetExceeded"),
-    ModelOutcome.RATE_LIMITED: (OutcomeClass.AGENT_ERROR, "RateLimited"),
-    ModelOutcome.UNAVAILABLE: (OutcomeClass.AGENT_ERROR, "ModelUnavailable"),
-    ModelOutcome.REFUSED: (OutcomeClass.AGENT_ERROR, "ModelRefused"),
-    ModelOutcome.CONFIG: (OutcomeClass.CONFIG_ERROR, "ModelConfiguration"),
+_MODEL_CLASSES: Final[Mapping[ModelOutcome, tuple[OutcomeClass, str, str]]] = {
+    ModelOutcome.AUTH: (OutcomeClass.AUTH_ERROR, "InvalidCredential", "renew the Secret"),
+    ModelOutcome.BUDGET: (OutcomeClass.BUDGET_EXCEEDED, "BudgetExceeded", "raise spec.budget"),
+    ModelOutcome.RATE_LIMITED: (
+        OutcomeClass.AGENT_ERROR,
+        "RateLimited",
+        "run fewer polecats at once (settings.maxPolecats of the Rig), or raise the provider's limit",
+    ),
+    ModelOutcome.UNAVAILABLE: (OutcomeClass.AGENT_ERROR, "ModelUnavailable", "wait until it is back"),
+    ModelOutcome.REFUSED: (
+        OutcomeClass.AGENT_ERROR,
+        "ModelRefused",
+        "check agentConfig.model and agentConfig.modelProvider",
+    ),
+    ModelOutcome.CONFIG: (
+        OutcomeClass.CONFIG_ERROR,
+        "ModelConfiguration",
+        "check agentConfig.modelProvider and the Secret that it names",
+    ),
 }
 
 
@@ -139,18 +132,6 @@ def clone_failed(pod: Pod) -> bool:
     return clone is not None and clone.exit_code != 0 and clone.started_at is not None
 
 
-def cannot_start(pod: Pod) -> tuple[str, str] | None:
-    """Reason and message where a container of a pending pod cannot start until somebody changes something."""
-    for status in (*pod.init_container_statuses, *pod.container_statuses):
-        waiting = status.waiting
-        if waiting is not None and waiting.reason in CANNOT_START:
-            return (
-                waiting.reason,
-                f'container "{status.name}" cannot start: {waiting.message or waiting.reason}',
-            )
-    return None
-
-
 def lost() -> Conclusion:
     """Judge an attempt whose pod is gone without a trace."""
     return Conclusion(OutcomeClass.INFRASTRUCTURE, "PodLost", "the pod is gone and its end was not seen")
@@ -159,7 +140,10 @@ def lost() -> Conclusion:
 def _clone_failed(clone: Terminated) -> Conclusion:
     word = _word_of(clone)
     if word is None:
-        text = f"the clone container ended with exit status {clone.exit_code} and no readable message"
+        text = (
+            f"the clone container ended with exit status {clone.exit_code} and no readable message; "
+            f"see kubectl logs POD -c {CLONE}"
+        )
         return Conclusion(OutcomeClass.INFRASTRUCTURE, "CloneFailed", text)
     return Conclusion(_class_of(word.outcome), word.reason, word.message)
 
@@ -197,8 +181,8 @@ def _agent_failed(
     if word is not None and word.outcome in _KEEPER_KNOWS:
         return Conclusion(_class_of(word.outcome), word.reason, f"{word.message}{kept}", word)
     if word is None and record is not None and record.outcome in _MODEL_CLASSES:
-        outcome, reason = _MODEL_CLASSES[record.outcome]
-        return Conclusion(outcome, reason, f"the model's provider ended the work: {record.message}")
+        outcome, reason, step = _MODEL_CLASSES[record.outcome]
+        return Conclusion(outcome, reason, f"the model's provider ended the work: {record.message}; {step}")
     unconfigured = record is not None and record.outcome is ModelOutcome.CONFIG
     if (
         word is not None

@@ -14,6 +14,7 @@ from gastown_operator.api.core import POD, Pod
 from gastown_operator.api.labels import SPENDING_FINALIZER
 from gastown_operator.api.polecat import POLECAT, DesiredState, Polecat, PolecatPhase
 from gastown_operator.api.rig import Rig
+from gastown_operator.controllers.network.policy import policy_name
 from gastown_operator.controllers.polecat.backoff import backoff_left
 from gastown_operator.controllers.polecat.budget import seconds_until_tomorrow
 from gastown_operator.controllers.polecat.conclude import conclude
@@ -31,7 +32,7 @@ from gastown_operator.controllers.polecat.follow import (
     of_vanished_pod,
     with_pod,
 )
-from gastown_operator.controllers.polecat.line import Wait, until_it_starves
+from gastown_operator.controllers.polecat.line import NEED_HELP, Wait, until_it_starves
 from gastown_operator.controllers.polecat.observe import Observed
 from gastown_operator.controllers.polecat.permission import RefusedError
 from gastown_operator.controllers.polecat.pod import Start, build_pod
@@ -100,14 +101,14 @@ def _terminate(observed: Observed, now: datetime) -> Decision:
         state = State(
             phase=PolecatPhase.WORKING,
             reason="Terminating",
-            message="its pod is ending; its work is being pushed",
+            message=f"pod {pod.metadata.name} is ending; its work is being pushed",
             progressing=True,
         )
         return Decision(state, with_pod(polecat, pod), deletion(pod))
     state = State(
         phase=PolecatPhase.TERMINATED,
         reason="Terminated",
-        message="spec.desiredState is Terminated",
+        message="spec.desiredState is Terminated; set it to Working to start",
         ready=True,
         event="Normal",
     )
@@ -119,7 +120,7 @@ def _pause(polecat: Polecat, pod: Pod) -> Decision:
     state = State(
         phase=PolecatPhase.WORKING,
         reason="Pausing",
-        message="spec.desiredState is Idle: its pod is ending; its work is being pushed",
+        message=f"spec.desiredState is Idle: pod {pod.metadata.name} is ending; its work is being pushed",
         progressing=True,
     )
     return Decision(state, with_pod(polecat, pod), deletion(pod))
@@ -169,7 +170,11 @@ def _start(observed: Observed, settings: OperatorSettings, now: datetime) -> Dec
     if not observed.fenced:
         return _unfenced(polecat, observed.rig, now)
     if observed.name_taken_by is not None:
-        text = f"pod {observed.name_taken_by.metadata.name} of a former Polecat is still there; waiting for its end"
+        name, namespace = observed.name_taken_by.metadata.name, polecat.metadata.namespace
+        text = (
+            f"pod {name} of a former Polecat is still there, and this one starts when it is gone; to see why it stays: "
+            f"kubectl -n {namespace} describe pod {name}"
+        )
         return evolve(_queued(polecat, Wait.POD_NAME_IN_USE, text), requeue_after=_RETRY)
     if observed.verdict.wait is not None:
         return _queued(polecat, observed.verdict.wait, observed.verdict.message, now=now)
@@ -190,7 +195,10 @@ def _unfenced(polecat: Polecat, rig: Rig, now: datetime) -> Decision:
     left = _FENCE_GRACE - (now - newest).total_seconds()
     if left > 0:
         return Decision(None, polecat.status, requeue_after=left)
-    text = f"the NetworkPolicy of the pods of Rig {polecat.spec.rig} is not there yet; see the Events of the Rig if it does not come"
+    text = (
+        f'NetworkPolicy "{policy_name(polecat.spec.rig)}", without which no pod starts, is not in namespace {polecat.metadata.namespace} '
+        f"yet; if it does not come, the Events of the Rig say why: kubectl describe rig {polecat.spec.rig}"
+    )
     return _queued(polecat, Wait.NETWORK_POLICY, text)
 
 
@@ -227,7 +235,7 @@ def _queued(polecat: Polecat, wait: Wait, message: str, now: datetime | None = N
         message=message,
         progressing=True,
         queued=True,
-        event="Normal",
+        event="Warning" if wait in NEED_HELP else "Normal",
     )
     status = polecat.status
     if now is None:
@@ -255,8 +263,13 @@ def _not_created(polecat: Polecat, observed: Observed) -> Decision:
     refusal = observed.refusal
     error = refusal.error if refusal is not None else None
     if isinstance(error, Forbidden) and "exceeded quota" in str(error):
-        return evolve(_queued(polecat, Wait.QUOTA_EXCEEDED, str(error)), requeue_after=_RETRY)
+        text = (
+            f"{error}; tried again every {_RETRY:.0f} s: wait until other pods end, or raise the quota "
+            f"(kubectl -n {polecat.metadata.namespace} describe resourcequota)"
+        )
+        return evolve(_queued(polecat, Wait.QUOTA_EXCEEDED, text), requeue_after=_RETRY)
     if isinstance(error, NotOurs):
         text = f"{error}: it is neither used nor deleted; delete or rename it, then change the Polecat to try again"
         return _refused(polecat, "PodNameTaken", text)
-    return _refused(polecat, "PodRefused", f"the API server refused the pod: {error}")
+    text = f"the API server refused the pod: {error}; correct what it names, then change the Polecat to try again"
+    return _refused(polecat, "PodRefused", text)

@@ -144,7 +144,7 @@ def _check_nothing_needs_a_gateway(polecat: Polecat, rig: Rig) -> None:
     if wanted:
         raise RefusedError(
             "ProviderMissing",
-            f'{wanted} needs the gateway, and agent "custom" has one only where agentConfig.provider says whose API it speaks',
+            f'{wanted} needs the gateway, and agent "custom" has one only where agentConfig.provider says whose API it speaks; set that, or remove the other',
         )
 
 
@@ -153,7 +153,7 @@ def _check_budget(polecat: Polecat, rig: Rig, access: ModelAccess, settings: Ope
     if not access.gateway:
         raise RefusedError(
             "BudgetNeedsGateway",
-            "spec.gateway is Disabled, so nothing could keep the budget; remove one of them",
+            "spec.gateway is Disabled, so nothing could keep the budget; remove spec.gateway, or the budget (its own, and its rig's)",
         )
     if not limits_cost(polecat, rig):
         return

@@ -6,9 +6,9 @@ import pytest
 
 from gastown_operator.api.common import OutcomeClass
 from gastown_operator.api.core import Pod
-from gastown_operator.controllers.polecat.outcome import cannot_start, judge
+from gastown_operator.controllers.polecat.outcome import judge
 from gastown_operator.workload.message import Outcome
-from tests.unit.controllers.objects import pod, terminated, waiting, word
+from tests.unit.controllers.objects import pod, terminated, word
 
 FAILED: dict[str, Any] = {"phase": "Failed", "clone": terminated()}
 DONE: dict[str, Any] = {"phase": "Succeeded", "clone": terminated(), "agent": terminated()}
@@ -184,15 +184,3 @@ def test_the_message_of_a_failed_agent_names_its_log_and_where_its_work_is() -> 
     assert "exit status 3" in message
     assert "branch polecat/toast" in message
     assert "kubectl -n gastown-workers logs polecat-toast -c agent" in message
-
-
-@pytest.mark.parametrize("reason", ["ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError"])
-def test_a_container_that_cannot_start_is_named(reason: str) -> None:
-    stuck = pod(phase="Pending", agent=waiting(reason, "no such thing"))
-
-    assert cannot_start(stuck) == (reason, 'container "agent" cannot start: no such thing')
-
-
-@pytest.mark.parametrize("reason", ["PodInitializing", "ContainerCreating", "ErrImagePull"])
-def test_a_container_that_may_still_start_is_not_a_problem(reason: str) -> None:
-    assert cannot_start(pod(phase="Pending", agent=waiting(reason))) is None
