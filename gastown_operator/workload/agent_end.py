@@ -101,7 +101,7 @@ def _credential(evidence: Evidence) -> AgentEnd | None:
         text = f"the model's provider refuses the credential{_said(evidence)}; renew the Secret and ask for a retry"
         return AgentEnd(Outcome.AUTH_ERROR, "InvalidCredential", text)
     if evidence.gateway is not None and evidence.model is ModelOutcome.CONFIG:
-        text = f"the gateway cannot reach the model's provider as it is configured{_said(evidence)}"
+        text = f"the gateway cannot reach the model's provider as it is configured{_said(evidence)}; check agentConfig.modelProvider and its Secret"
         return AgentEnd(Outcome.CONFIG_ERROR, evidence.gateway.reason or "ModelConfiguration", text)
     return None
 
