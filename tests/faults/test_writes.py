@@ -86,7 +86,7 @@ class Writer:
 async def writer(server: ScriptedServer) -> AsyncIterator[Writer]:
     registry = CollectorRegistry()
     metrics = Metrics(registry)
-    timeouts = {"GET": 0.2, "POST": 0.2, "PATCH": 0.2, "DELETE": 0.2}
+    timeouts = {"GET": 1.0, "POST": 1.0, "PATCH": 1.0, "DELETE": 1.0}
     transport = Transport(Connection(server.url), metrics, "tests", timeouts=timeouts)
     client = Client(transport, VirtualClock(), RetryPolicy(attempts=1))
     journal = Journal()

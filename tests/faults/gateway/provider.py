@@ -59,7 +59,7 @@ class Provider:
 
     async def until(self, condition: Callable[["Provider"], bool]) -> None:
         """Return as soon as the condition holds."""
-        async with asyncio.timeout(10), self._changed:
+        async with asyncio.timeout(30), self._changed:
             await self._changed.wait_for(lambda: condition(self))
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
