@@ -136,8 +136,7 @@ class Git:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=self._environment(),
-            # Never the work tree: programs that git starts (ssh, credential helpers) would run among the agent's files.
-            cwd=self.git_dir if self.git_dir is not None and self.git_dir.is_dir() else "/",
+            cwd=self._directory(),
             start_new_session=True,
         )
         try:
@@ -157,6 +156,13 @@ class Git:
             environment={**self.environment, **environment},
             configuration={**self.configuration, **configuration},
         )
+
+    def _directory(self) -> Path:
+        """Never in the work tree: what git starts (ssh, credential helpers) would run among the agent's files, and git list a part of them."""
+        if self.git_dir is None or not self.git_dir.is_dir():
+            return Path("/")
+        within = self.work_tree is not None and self.git_dir.is_relative_to(self.work_tree)
+        return Path("/") if within else self.git_dir
 
     def _environment(self) -> dict[str, str]:
         environment = {

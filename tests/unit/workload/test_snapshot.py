@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gastown_operator.workload import signatures
 from gastown_operator.workload.credentials import CredentialFiles, access
 from gastown_operator.workload.git import Git
 from gastown_operator.workload.message import Outcome
@@ -236,3 +237,16 @@ def test_a_directory_that_cannot_be_read_is_not_a_deletion(attempts: Attempts) -
         os._exit(0 if taken.left_out == ("src/app.py",) and not taken.dirty else 1)
 
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_clone_knows_the_signature_of_every_file_that_it_checked_out(
+    attempts: Attempts, remote_repository: RemoteRepository
+) -> None:
+    """Else the first checkpoint would read all of them."""
+    remote_repository.commit("main", {"a.txt": "a\n", "directory/b.txt": "b\n"}, "More")
+    attempt = attempts()
+    attempt.clone()
+
+    known = signatures.read(attempt.root / "files.jsonl")
+    assert sorted(known) == sorted(os.fsencode(it) for it in git(attempt.repository, "ls-files").splitlines())
+    assert b"directory/b.txt" in known
