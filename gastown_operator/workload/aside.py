@@ -1,20 +1,30 @@
 """Work that a branch cannot hold: contents of git-lfs, and files in submodules. They are kept beside the checkpoint, as commits of their own.
 
-Their servers are never asked: the keeper has no credential for them. To get something back: `git fetch origin CHECKPOINT`, look at the
-parents of the checkpoint, and check the commit out where it belongs (`.git/lfs`, then `git lfs push --all`; or the submodule's directory).
+Their servers are never asked: the keeper has no credential for them. The next attempt puts them back (`put_back`). To get something
+back by hand: `git fetch origin CHECKPOINT`, look at the parents of the checkpoint, and check the commit out where it belongs
+(`.git/lfs`, then `git lfs push --all`; or the submodule's directory).
 """
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 import attrs
 
-from gastown_operator.workload import lfs, object_store
+from gastown_operator.workload import lfs, submodules
+from gastown_operator.workload.errors import GitError
 from gastown_operator.workload.git import Git
 from gastown_operator.workload.local_refs import Tip
 from gastown_operator.workload.snapshot import Snapshots
+from gastown_operator.workload.submodules import Commit, Submodule
 from gastown_operator.workload.tree_files import TreeFiles
+
+#: On a checkpoint: one of its parents is what it has beside the branch.
+BESIDE_TRAILER: Final = "Gastown-Beside:"
+#: On such a commit: where in the clone its files belong, a JSON string.
+PLACE_TRAILER: Final = "Gastown-Place:"
 
 
 @attrs.define
@@ -23,13 +33,13 @@ class Aside:
 
     Args:
         snapshots: of the work tree.
-        start: the commit that the agent was given.
-        commit: makes a commit of a tree, with a message.
+        start: the commit that the polecat's work goes on from, in whichever attempt.
+        commit: makes a commit.
     """
 
     snapshots: Snapshots
     start: str
-    commit: Callable[[str, str], str]
+    commit: Commit
     _stores: dict[bytes, Snapshots] = attrs.field(factory=dict)
 
     def tips(self, head: str) -> list[Tip]:
@@ -45,41 +55,49 @@ class Aside:
         files = lfs.new_objects(self._git, tree, self.start)
         if not files:
             return []
-        where = f"{len(files)} objects of git-lfs"
         stored = self._store(lfs.STORE).store_files(tree, set(files))
-        return [Tip(where, self.commit(stored, "Contents of git-lfs\n"))]
+        return [self._tip(f"{len(files)} objects of git-lfs", "Contents of git-lfs", lfs.STORE, stored)]
 
     def _submodules(self, head: str) -> list[bytes]:
         return sorted(self.snapshots.submodules(head) | self.snapshots.submodules(self.start))
 
     def _inside(self, path: bytes) -> list[Tip]:
-        """The files of a submodule that differ from the commit which the agent was given for it."""
-        tree = TreeFiles(self._repository, path)
-        names = self._store(path).names_inside(path)
-        files = {name for name in names if tree.signature(name) is not None}
-        if not files:
-            return []
-        stored = self._store(path).store_files(tree, files)
-        if stored == self._recorded(path):
-            return []
+        """The files of a submodule and its new commits, where it differs from what the polecat was given."""
         name = ascii(os.fsdecode(path))
-        return [Tip(f"the submodule {name}", self.commit(stored, f"Files of the submodule {name}\n"))]
+        where, subject = f"the submodule {name}", f"Files of the submodule {name}"
+        found = submodules.find(self._git, self._repository, path)
+        if found is not None:
+            try:
+                return self._with_history(path, found, where, subject)
+            except GitError:
+                # Its objects are damaged: its files can be kept all the same.
+                self._stores.pop(path, None)
+        stored = self._store(path).take_inside(path)
+        return [self._tip(where, subject, path, stored)] if stored else []
+
+    def _with_history(self, path: bytes, found: Submodule, where: str, subject: str) -> list[Tip]:
+        recorded = self._recorded(path)
+        stored = self._store(path, found.git).take_inside(path, found.head)
+        if found.head == recorded and stored == found.tree:
+            return []
+        head = found.keep(recorded, ascii(os.fsdecode(path)), self.commit)
+        return [self._tip(where, subject, path, stored, [head])]
 
     def _recorded(self, path: bytes) -> str:
-        """The tree that the submodule had at first, where the agent has it; else nothing."""
-        given = self._git.attempt("rev-parse", f"{self.start}:{os.fsdecode(path)}")[1].decode("ascii").strip()
-        git_directory = self._repository / ".git" / "modules" / os.fsdecode(path)
-        if not object_store.are_plain(git_directory):
-            return ""
-        objects = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": f"{git_directory}/objects"}
-        seen = self._git.with_environment(objects, {})
-        return seen.attempt("rev-parse", f"{given}^{{tree}}")[1].decode("ascii", "replace").strip()
+        """The commit that the submodule had at first; nothing where it is new."""
+        status, output, _ = self._git.attempt("rev-parse", f"{self.start}:{os.fsdecode(path)}")
+        return output.decode("ascii").strip() if status == 0 else ""
 
-    def _store(self, kind: bytes) -> Snapshots:
+    def _tip(self, where: str, subject: str, place: bytes, tree: str, parents: Iterable[str] = ()) -> Tip:
+        message = f"{subject}\n\n{PLACE_TRAILER} {json.dumps(os.fsdecode(place))}\n"
+        return Tip(where, self.commit(tree, message, tuple(parents)), aside=True)
+
+    def _store(self, kind: bytes, git: Git | None = None) -> Snapshots:
         """What remembers the files of a kind that it has stored."""
-        return self._stores.setdefault(
-            kind, Snapshots(self.snapshots.git, self._repository, self.snapshots.scratch)
-        )
+        fresh = Snapshots(self.snapshots.git, self._repository, self.snapshots.scratch)
+        store = self._stores.setdefault(kind, fresh)
+        store.git = attrs.evolve(git or self._git, work_tree=self.snapshots.git.work_tree)
+        return store
 
     @property
     def _repository(self) -> Path:

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import attrs
 
-from gastown_operator.workload import bases, control_files, keeper_repository, layout, mirror, signatures
+from gastown_operator.workload import (
+    bases,
+    control_files,
+    keeper_repository,
+    layout,
+    mirror,
+    put_back,
+    signatures,
+)
 from gastown_operator.workload.clone_record import CloneRecord
 from gastown_operator.workload.errors import AttemptError
 from gastown_operator.workload.git import Git
@@ -15,6 +23,7 @@ from gastown_operator.workload.handover import handover
 from gastown_operator.workload.history import CLONE_TIMEOUT, PATIENCE, History, Wanted
 from gastown_operator.workload.journal import Journal
 from gastown_operator.workload.message import Outcome
+from gastown_operator.workload.put_back import Resumed
 from gastown_operator.workload.refs import branch_ref, newest_checkpoint, object_format
 from gastown_operator.workload.remote import Remote
 from gastown_operator.workload.settings import Settings
@@ -219,7 +228,8 @@ class Clone:
 
     def _check_out(self, git: Git, advertised: dict[str, str], base: str) -> CloneRecord:
         branch_tip = advertised.get(branch_ref(self.settings.work_branch), "")
-        checkpoint = advertised.get(newest_checkpoint(self.settings.refs, advertised) or "", "")
+        name = newest_checkpoint(self.settings.refs, advertised) or ""
+        checkpoint = advertised.get(name, "")
         resumed, start = "base", base
         if branch_tip:
             resumed, start = "branch", branch_tip
@@ -230,12 +240,10 @@ class Clone:
         )
         signatures.record(git, self.paths.repository, self.paths.files)
         message = git.run("show", "-s", "--format=%B", start).decode("utf-8", "replace")
-        saved: tuple[str, ...] = (start,) if resumed == "checkpoint" else ()
+        found = Resumed(start, (start,) if resumed == "checkpoint" else ())
         if resumed == "checkpoint" and CHECKPOINT_TRAILER in message:
-            saved = tuple(git.line("show", "-s", "--format=%P", start).split())
-            # The checkpoint's own commit was never the agent's: give its changes back as uncommitted ones.
-            git.run("reset", "--quiet", "--mixed", f"{start}^")
-            start = git.line("rev-parse", "HEAD")
+            found = put_back.resume(git, self.paths.repository, start, name)
+            start = found.start
         return CloneRecord(
             base=base,
             start=start,
@@ -243,7 +251,9 @@ class Clone:
             resumed=resumed,
             origin=self._origin(git, advertised, base, start, message if resumed == "checkpoint" else ""),
             checkpoint=advertised.get(self.settings.refs.checkpoint, ""),
-            saved=saved,
+            saved=found.saved,
+            put_back=found.put_back,
+            left_aside=found.left_aside,
             owned=self.settings.owner_ref in advertised,
         )
 

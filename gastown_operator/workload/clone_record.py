@@ -21,6 +21,8 @@ class CloneRecord:
         origin: commit that this polecat's own work goes on from, in whichever attempt; empty for `base`.
         checkpoint: this round's checkpoint ref as clone saw it; empty where it did not exist.
         saved: commits that the checkpoint which was resumed from keeps.
+        put_back: what the checkpoint had beside the branch, and is where it was again; for the agent.
+        left_aside: what is not, with its commit and the cause; for the agent.
         owned: whether the server says already whose the recovery refs are.
         cloned_at: seconds since 1970 when clone was done; 0 where that is not known.
     """
@@ -35,6 +37,8 @@ class CloneRecord:
     checkpoint: str = ""
     saved: Sequence[str] = ()
     cloned_at: float = 0.0
+    put_back: Sequence[str] = ()
+    left_aside: Sequence[str] = ()
     owned: bool = False
 
     @property

@@ -14,11 +14,22 @@ def handover(record: CloneRecord) -> str:
                 "The work tree holds the uncommitted changes that it had: `git status` and `git diff` show them. "
                 "They may be half done; check them before you build on them."
             )
-            return f"{_HEADING}An earlier attempt at this task was cut off. {commits} {changes}\n"
+            beside = _beside(record)
+            return f"{_HEADING}An earlier attempt at this task was cut off. {commits} {changes}{beside}\n"
         case "branch":
             return f"{_HEADING}This branch was worked on before. {commits} Go on from there.\n"
         case _:
             return ""
+
+
+def _beside(record: CloneRecord) -> str:
+    """What the branch cannot hold: whether it is there again, and where what is not can be looked at."""
+    text = ""
+    if record.put_back:
+        text += f" Back in place as well: {', '.join(record.put_back)} (`git lfs checkout` writes such contents to the work tree)."
+    if record.left_aside:
+        text += f" Not put back, but still to be had: {'; '.join(record.left_aside)}."
+    return text
 
 
 def _commits(record: CloneRecord) -> str:

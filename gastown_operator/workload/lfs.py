@@ -20,15 +20,31 @@ _MAXIMUM_POINTER: Final = 1024
 _POINTER: Final = re.compile(
     rb"version https://git-lfs\.github\.com/spec/v1\n(?:[a-z0-9.-]+ [^\n]*\n)*?oid sha256:([0-9a-f]{64})\n"
 )
-_OBJECT: Final = re.compile(rb"objects/[0-9a-f]{2}/[0-9a-f]{2}/([0-9a-f]{64})")
+_OBJECT: Final = re.compile(rb"objects/([0-9a-f]{2})/([0-9a-f]{2})/(\1\2[0-9a-f]{60})")
+_FILE: Final = b"100644 blob "
 _CHUNK: Final = 1024 * 1024
 
 
 def new_objects(git: Git, tree: TreeFiles, base: str) -> list[bytes]:
     """Paths below `STORE` of contents that no pointer in `base` names: made here, so that the server may not have them."""
-    found = {path: match[1] for path in tree.below(b"objects") if (match := _OBJECT.fullmatch(path))}
+    found = {path: match[3] for path in tree.below(b"objects") if (match := _OBJECT.fullmatch(path))}
     known = _pointers(git, base) if found else set()
     return sorted(path for path, object_id in found.items() if object_id not in known)
+
+
+def is_object(entry: bytes, path: bytes) -> bool:
+    """Whether an entry of a tree, as `git ls-tree` shows it, may be one of `new_objects`."""
+    return entry.startswith(_FILE) and _OBJECT.fullmatch(path) is not None
+
+
+def keep_if_whole(file: Path) -> bool:
+    """Remove a content whose digest is not its name; whether it is."""
+    if not file.is_file():
+        return False
+    if _digest(file) == file.name:
+        return True
+    file.unlink()
+    return False
 
 
 def replace_by_pointers(git: Git, tree: TreeFiles, root: Path, paths: Sequence[bytes]) -> None:

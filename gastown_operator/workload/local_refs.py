@@ -10,7 +10,7 @@ from typing import Final
 import attrs
 
 from gastown_operator.workload.errors import UnreadableRepositoryError
-from gastown_operator.workload.plain_files import is_branch_name, read_beneath
+from gastown_operator.workload.plain_files import is_branch_name, open_directory, read_beneath
 
 #: Files looked at in one directory of refs, with everything below it.
 MAXIMUM_FILES: Final = 2000
@@ -29,10 +29,12 @@ class Tip:
     Attributes:
         where: for a person, such as `branch fix`.
         commit: as written in the file; not yet known to exist.
+        aside: whether it is what the work tree has beside the branch: a later checkpoint needs no earlier one of these.
     """
 
     where: str
     commit: str
+    aside: bool = False
 
 
 def local_tips(git_directory: Path) -> list[Tip]:
@@ -109,7 +111,7 @@ def _files_beneath(
 ) -> Iterator[tuple[list[str], float]]:
     """Paths of the regular files below a directory, with the time of their last change; no link is followed."""
     try:
-        directory = _open_directory(root, parts)
+        directory = open_directory(root, parts)
     except OSError:
         return
     try:
@@ -127,15 +129,3 @@ def _files_beneath(
         return
     finally:
         os.close(directory)
-
-
-def _open_directory(root: Path, parts: Sequence[str]) -> int:
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-    directory = os.open(root, flags)
-    for part in parts:
-        try:
-            inner = os.open(part, flags, dir_fd=directory)
-        finally:
-            os.close(directory)
-        directory = inner
-    return directory

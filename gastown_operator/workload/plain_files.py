@@ -15,6 +15,7 @@ import attrs
 
 from gastown_operator.workload.errors import UnreadableRepositoryError
 
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAXIMUM_REF_BYTES = 4096
 _MAXIMUM_PACKED_REFS_BYTES = 64 * 1024 * 1024
 _OBJECT_ID = re.compile(rb"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -28,19 +29,17 @@ def read_beneath(root: Path, parts: Sequence[str], maximum_bytes: int) -> bytes 
         UnreadableRepositoryError: a link, a special file or a larger file is in its place.
     """
     path = root.joinpath(*parts)
-    directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    os.close(os.open(root, _DIRECTORY))
     try:
-        for part in parts[:-1]:
-            inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
+        directory = open_directory(root, parts[:-1])
+        try:
+            file = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+        finally:
             os.close(directory)
-            directory = inner
-        file = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise UnreadableRepositoryError(path, errno.errorcode.get(error.errno or 0, str(error))) from error
-    finally:
-        os.close(directory)
     with os.fdopen(file, "rb") as opened:
         if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
             raise UnreadableRepositoryError(path, "not a regular file")
@@ -48,6 +47,18 @@ def read_beneath(root: Path, parts: Sequence[str], maximum_bytes: int) -> bytes 
     if len(content) > maximum_bytes:
         raise UnreadableRepositoryError(path, f"more than {maximum_bytes} bytes")
     return content
+
+
+def open_directory(root: Path, parts: Sequence[str]) -> int:
+    """The descriptor of a directory that is reached without a link. Raises OSError."""
+    directory = os.open(root, _DIRECTORY)
+    for part in parts:
+        try:
+            inner = os.open(part, _DIRECTORY, dir_fd=directory)
+        finally:
+            os.close(directory)
+        directory = inner
+    return directory
 
 
 @attrs.frozen

@@ -98,7 +98,28 @@ class Snapshots:
         entries, _ = self._entries(tree, {}, _Candidates(files, {}))
         return self._write(entries)
 
-    def names_inside(self, directory: bytes) -> set[bytes]:
+    def take_inside(self, directory: bytes, head: str = "") -> str:
+        """Write the tree of a directory of the work tree that is a repository of its own; nothing where it holds no files.
+
+        Args:
+            directory: its path.
+            head: commit whose files are the tracked ones; without it, there are none.
+
+        Raises:
+            GitError, OSError: as `take`.
+        """
+        tracked: dict[bytes, Entry] = {}
+        if head:
+            attrs.evolve(self.git, work_tree=None).run("read-tree", head)
+            tracked = entries_of_index(self.git)
+        kept = {path: entry for path, entry in tracked.items() if entry.mode == GITLINK}
+        files = self._names_inside(directory) | (tracked.keys() - kept.keys())
+        candidates = _Candidates(files, kept)
+        entries, _ = self._entries(TreeFiles(self.repository, directory), tracked, candidates)
+        self.known = {path: it for path, it in self.known.items() if entries.get(path) == it.entry}
+        return self._write(entries) if entries or head else ""
+
+    def _names_inside(self, directory: bytes) -> set[bytes]:
         """Files in a directory of the work tree that git would not ignore there, relative to it. Raises GitError."""
         git = attrs.evolve(
             self.git, work_tree=self.repository / os.fsdecode(directory), index=self.scratch / "no-index"

@@ -7,7 +7,7 @@ from typing import Final
 import attrs
 
 from gastown_operator.workload import object_store
-from gastown_operator.workload.aside import Aside
+from gastown_operator.workload.aside import BESIDE_TRAILER, Aside
 from gastown_operator.workload.clone import CHECKPOINT_TRAILER, ORIGIN_TRAILER
 from gastown_operator.workload.clone_record import CloneRecord
 from gastown_operator.workload.errors import GitError, UnreadableRepositoryError
@@ -86,7 +86,7 @@ class Work:
         """Nothing newer than the start is known yet."""
         self._last_head = self.record.start
         self._saved = tuple(self.record.saved)
-        self._aside = Aside(self.snapshots, self.record.start, self._commit_alone)
+        self._aside = Aside(self.snapshots, self.record.work_begins, self._commit_alone)
 
     def commits(self) -> Commits:
         """What the agent committed; needs nothing of the work tree.
@@ -115,9 +115,7 @@ class Work:
 
     def commit(self, state: WorkState, message: str, beside: Sequence[str] = ()) -> str:
         """A commit of the work tree on top of HEAD, the same one for the same state; the agent's repository does not get it."""
-        parents = [part for parent in (state.head, *beside) for part in ("-p", parent)]
-        git = self.git.with_environment(self._identity(state.head), {})
-        return git.run("commit-tree", state.tree, *parents, stdin=message.encode()).decode().strip()
+        return self._committed(state.tree, message, (state.head, *beside), state.head)
 
     def checkpoint_commit(self, state: WorkState) -> str:
         """The commit that the checkpoint ref should hold: the newest one when nothing is uncommitted, and nothing beside it."""
@@ -126,8 +124,11 @@ class Work:
         beside = [tip.commit for tip in tips if tip.commit != first.head]
         if not beside and not state.dirty:
             return state.delivered
-        self._saved = tuple(dict.fromkeys([*beside, *self._saved]))[:_MAXIMUM_TIPS]
+        aside = [tip.commit for tip in tips if tip.aside]
+        others = [commit for commit in beside if commit not in aside]
+        self._saved = tuple(dict.fromkeys([*others, *self._saved]))[:_MAXIMUM_TIPS]
         trailers = f"{CHECKPOINT_TRAILER}\n{ORIGIN_TRAILER} {self.record.work_begins}\n"
+        trailers += "".join(f"{BESIDE_TRAILER} {commit}\n" for commit in aside)
         return self.commit(first, f"Checkpoint of {self.settings.polecat}\n\n{trailers}", beside)
 
     def elsewhere(self, head: str, *, saved: bool = True) -> list[Tip]:
@@ -140,8 +141,8 @@ class Work:
         git_directory = self.repository / ".git"
         self._saved = tuple(dict.fromkeys([self._last_head, *self._saved]))[:_MAXIMUM_TIPS]
         tips = [
-            *local_tips(git_directory),
             *self._beside(head),
+            *local_tips(git_directory),
             *(Tip("an earlier checkpoint", it) for it in self._saved if saved),
         ]
         tips = self._existing(tips[:_MAXIMUM_CANDIDATES])
@@ -160,9 +161,14 @@ class Work:
             self.journal("files in submodules or of git-lfs cannot be saved", cause=str(error))
             return []
 
-    def _commit_alone(self, tree: str, message: str) -> str:
-        git = self.git.with_environment(self._identity(self.record.start), {})
-        return git.run("commit-tree", tree, stdin=message.encode()).decode().strip()
+    def _commit_alone(self, tree: str, message: str, parents: Sequence[str]) -> str:
+        return self._committed(tree, message, parents, self.record.start)
+
+    def _committed(self, tree: str, message: str, parents: Sequence[str], after: str) -> str:
+        """A commit that is not dated before another one."""
+        git = self.git.with_environment(self._identity(after), {})
+        options = [part for parent in parents for part in ("-p", parent)]
+        return git.run("commit-tree", tree, *options, stdin=message.encode()).decode().strip()
 
     def _independent(self, tips: list[Tip]) -> list[Tip]:
         """Without those that others contain."""
