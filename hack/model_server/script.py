@@ -12,12 +12,12 @@ A turn without a step ends the agent's work. How `run` and `write` look depends 
 also go wrong, in at most one way:
 
 - `error`: `{"status": …, "type": …, "message": …, "headers": {…}}`, an answer of that HTTP status instead of a message, with
-  `"html": true` as a page, with `"times": N` only to the first N requests for this model's turn;
+  `"html": true` as a page;
 - `cut`: true, the connection ends in the middle of the answer;
 - `unfinished`: true, the stream ends properly, but nothing in it says that the answer is complete;
 - `stall`: `"before"` or `"middle"` of the answer: nothing more comes.
 
-And it can have `usage`, `{"input": …, "output": …, "cache_read": …, "cache_write": …}` in place of what was really said,
+With `"times": N` it goes wrong only the first N times that a conversation asks for it. And a turn can have `usage`, `{"input": …, "output": …, "cache_read": …, "cache_write": …}` in place of what was really said,
 `pause`, seconds before the answer, and `repeat`, how many times the turn comes.
 
 Which turn is next follows from the request alone: it is the one after as many turns as the conversation has tool results. So
@@ -38,7 +38,7 @@ from hack.model_server.conversation import HttpError, ToolCall, Usage
 SCRIPTS = Path(__file__).parent / "scripts"
 STEPS = ("tool", "run", "write")
 FAULTS = ("error", "cut", "unfinished", "stall")
-TURN_FIELDS = {"say", "usage", "pause", "repeat", *STEPS, *FAULTS}
+TURN_FIELDS = {"say", "usage", "pause", "repeat", "times", *STEPS, *FAULTS}
 
 
 class ScriptError(Exception):
@@ -64,7 +64,7 @@ class Write:
 
 @dataclass(frozen=True)
 class Turn:
-    """One answer of the model; `times` is for how many requests the error is, 0 for all."""
+    """One answer of the model; `times` is how often it goes wrong in a conversation, 0 for always."""
 
     say: str
     tool: ToolCall | None = None
@@ -139,7 +139,7 @@ def _turn(number: int, data: Mapping[str, Any]) -> Turn:
         run=data.get("run", ""),
         write=Write(write["path"], write["text"]) if write else None,
         error=_error(error) if error else None,
-        times=error.get("times", 0) if error else 0,
+        times=data.get("times", 0),
         fault=_fault(number, data),
         usage=Usage(**usage) if usage else None,
         pause=data.get("pause", 0.0),

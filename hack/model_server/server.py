@@ -5,8 +5,9 @@ import json
 import select
 import socket
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import chain, islice
 from socketserver import TCPServer
@@ -31,8 +32,17 @@ DIALECTS: Mapping[str, Dialect] = {
 NOT_FOUND = HttpError(404, "not_found_error", "there is no such route", {})
 NO_JSON = HttpError(400, "invalid_request_error", "the body is no JSON object", {})
 WRONG_KEY = HttpError(401, "authentication_error", "invalid x-api-key", {})
+KEY_HEADERS = ("x-api-key", "authorization")
 # A cut or stalled answer ends after at most so many parts.
 CUT_AFTER = 3
+
+
+@dataclass(frozen=True)
+class Way:
+    """How something was asked: the path, and the header that carried the key, in lower case; empty where none did."""
+
+    path: str
+    header: str
 
 
 class ModelServer:
@@ -66,6 +76,10 @@ class ModelServer:
         """Return how many requests for an answer of that model there were."""
         return self._server.state.requests[model]
 
+    def ways(self, model: str) -> frozenset[Way]:
+        """Return in which ways answers of that model were asked for."""
+        return frozenset(self._server.state.ways[model])
+
     def start(self) -> None:
         """Begin to answer."""
         self._thread = threading.Thread(target=self._server.serve_forever, name="model-server", daemon=True)
@@ -93,14 +107,15 @@ class ModelServer:
 
 
 class _State:
-    """What the server remembers between requests: how many there were, and which errors it has given."""
+    """What the server remembers between requests: how many there were, and how often turns went wrong."""
 
     def __init__(self, script: Script) -> None:
         self._default = script
         self._lock = threading.Lock()
         self._scripts: dict[str, Script] = {}
-        self._errors: Counter[tuple[str, int]] = Counter()
+        self._wrong: Counter[tuple[str, int]] = Counter()
         self.requests: Counter[str] = Counter()
+        self.ways: defaultdict[str, set[Way]] = defaultdict(set)
         # Readable once the server stops: nobody has to look at a clock for that.
         self._stopping, self._stopped = socket.socketpair()
         self._waiting = 0
@@ -113,9 +128,10 @@ class _State:
             self._changed.wait_for(lambda: self._waiting == 0)
             self._stopped.close()
 
-    def count(self, model: str) -> None:
+    def count(self, model: str, way: Way) -> None:
         with self._lock:
             self.requests[model] += 1
+            self.ways[model].add(way)
 
     def script(self, model: str) -> Script:
         """Return the script that answers for a model."""
@@ -125,13 +141,16 @@ class _State:
                 self._scripts[model] = load_script(model) if shipped else self._default
             return self._scripts[model]
 
-    def error(self, model: str, said: Reply) -> HttpError | None:
-        """Return the error of a turn as often as it has one."""
-        if said.turn.error is None or not said.turn.times:
-            return said.turn.error
+    def now(self, said: Reply) -> Reply:
+        """Return the turn without what goes wrong in it, once it has gone wrong as often as it shall in this conversation."""
+        if not said.turn.times:
+            return said
         with self._lock:
-            self._errors[model, said.number] += 1
-            return said.turn.error if self._errors[model, said.number] <= said.turn.times else None
+            turn = said.answer.identity, said.number
+            self._wrong[turn] += 1
+            if self._wrong[turn] <= said.turn.times:
+                return said
+        return replace(said, turn=replace(said.turn, error=None, fault=None))
 
     def wait(self, connection: socket.socket, seconds: float | None) -> bool:
         """Wait so many seconds, or for ever; whether both the client and the server are still there."""
@@ -213,19 +232,23 @@ class _Handler(BaseHTTPRequestHandler):
         given = self.headers.get("x-api-key") or self.headers.get("Authorization", "").removeprefix("Bearer ")
         return hmac.compare_digest(given.encode(), self.server.key.encode())
 
+    def _way(self) -> Way:
+        header = next((name for name in KEY_HEADERS if name in self.headers), "")
+        return Way(urlsplit(self.path).path, header)
+
     def _answer(self, request: Mapping[str, Any], dialect: Dialect) -> None:
         conversation, state = dialect.read(request), self.server.state
-        state.count(conversation.model)
+        state.count(conversation.model, self._way())
         try:
-            said = reply(state.script(conversation.model), conversation)
+            said = state.now(reply(state.script(conversation.model), conversation))
         except ScriptError as problem:
             self._send_error(HttpError(400, "invalid_request_error", str(problem), {}), dialect)
             return
         self.server.log(f"{self.client_address[0]} {conversation.model}: {_summary(said)}")
         if said.turn.fault is Fault.STALL_BEFORE or not self._pause(said):
             self._stall()
-        elif (error := state.error(conversation.model, said)) is not None:
-            self._send_error(error, dialect)
+        elif said.turn.error is not None:
+            self._send_error(said.turn.error, dialect)
         elif conversation.streamed:
             self._stream(said, dialect)
         elif said.turn.fault is Fault.STALL_MIDDLE:

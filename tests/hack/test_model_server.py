@@ -242,6 +242,14 @@ def test_an_error_that_passes_is_given_to_the_first_requests() -> None:
     assert statuses == [529, 529, 200, 200]
 
 
+def test_what_passes_passes_in_each_conversation_by_itself() -> None:
+    with connected() as (_, connection):
+        for text in ("one agent", "another"):
+            asked = conversation(model="limited") | {"system": text}
+            statuses = [post(connection, "/v1/messages", asked)[0] for _ in range(3)]
+            assert statuses == [429, 429, 200]
+
+
 def test_a_cut_answer_breaks_off_before_its_end() -> None:
     with connected() as (_, connection):
         connection.request("POST", "/v1/messages", json.dumps(conversation(model="cut")))

@@ -6,17 +6,36 @@ from typing import Any, Final
 
 from attrs import evolve, field, frozen
 
+from gastown_operator.api.agentconfig import Agent, Provider
+
 #: A model's budget that the second answer of the script `expensive` is beyond.
 BUDGET: Final = 150_000
 
 
-class AgentName(StrEnum):
-    """The agents, in the order of the columns."""
-
-    CLAUDE_CODE = "claude-code"
-    OPENCODE = "opencode"
-    AIDER = "aider"
-    CUSTOM = "custom"
+_CHAT: Final = "/v1/chat/completions"
+_MESSAGES: Final = "/v1/messages"
+#: The API by which each agent speaks to each provider.
+ROUTES: Final[Mapping[Agent, Mapping[Provider, str]]] = {
+    Agent.CLAUDE_CODE: dict.fromkeys(Provider, _MESSAGES),
+    Agent.OPENCODE: {
+        Provider.ANTHROPIC: _MESSAGES,
+        Provider.OPENAI: "/v1/responses",
+        Provider.LITELLM: _CHAT,
+        Provider.OLLAMA: _CHAT,
+    },
+    Agent.AIDER: {
+        Provider.ANTHROPIC: _MESSAGES,
+        Provider.OPENAI: _CHAT,
+        Provider.LITELLM: _CHAT,
+        Provider.OLLAMA: "/api/chat",
+    },
+    Agent.CUSTOM: {
+        Provider.ANTHROPIC: _MESSAGES,
+        Provider.OPENAI: _CHAT,
+        Provider.LITELLM: _CHAT,
+        Provider.OLLAMA: "/api/chat",
+    },
+}
 
 
 class Kept(StrEnum):
@@ -72,9 +91,9 @@ class Scenario:
     spec: Mapping[str, Any] = field(factory=dict)
     prepares: bool = True
     disturbance: Disturbance = Disturbance.NONE
-    exceptions: Mapping[AgentName, Ending] = field(factory=dict)
+    exceptions: Mapping[Agent, Ending] = field(factory=dict)
 
-    def ending_of(self, agent: AgentName) -> Ending:
+    def ending_of(self, agent: Agent) -> Ending:
         """How the polecat with that agent must end."""
         return self.exceptions.get(agent, self.ending)
 
@@ -94,7 +113,7 @@ SCENARIOS: Final = (
         "exit 1",
         "exit_1",
         _REFUSED,
-        exceptions={AgentName.CUSTOM: evolve(_REFUSED, reason="AgentExitCode")},
+        exceptions={Agent.CUSTOM: evolve(_REFUSED, reason="AgentExitCode")},
     ),
     Scenario(
         "401",
@@ -105,6 +124,12 @@ SCENARIOS: Final = (
         "429 storm",
         "storm",
         Ending("Stuck", "RateLimited", ("AgentError",), Kept.CHECKPOINT),
+    ),
+    Scenario("429 twice (Retry-After)", "limited", DONE),
+    Scenario("529 twice", "recovers", DONE),
+    Scenario("stream cut once", "cut_once", DONE),
+    Scenario(
+        "stream always cut", "cut", Ending("Stuck", "ModelUnavailable", ("AgentError",), Kept.CHECKPOINT)
     ),
     Scenario(
         "stall",

@@ -17,6 +17,7 @@ from tests.support.site import Site, open_site
 
 HOW = "hack/cluster exec --name outcomes -- .venv/bin/pytest tests/outcomes"
 KEY = "the-real-key"
+CUSTOM = Path(__file__).with_name("custom_agent.py")
 #: Long enough that an agent can be found at work, and disturbed.
 PATIENT = {
     "turns": [
@@ -25,6 +26,11 @@ PATIENT = {
     ]
 }
 TIMEOUT = 600
+
+
+def custom_agent() -> list[str]:
+    """Return the command of the small agent that runs as `custom`."""
+    return ["python3", "-c", CUSTOM.read_text()]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

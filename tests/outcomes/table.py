@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from tests.outcomes.cells import SCENARIOS, AgentName, Ending, Scenario
+from gastown_operator.api.agentconfig import Agent, Provider
+from tests.outcomes.cells import ROUTES, SCENARIOS, Ending, Scenario
 
 DOCUMENT: Final = Path(__file__).resolve().parents[2] / "docs/outcomes.md"
 _HEAD: Final = """\
@@ -30,23 +31,37 @@ Polecat is deleted; the next round starts from it. To look at it: `git fetch ori
   `kubectl annotate polecat NAME --overwrite gastown.io/retry="$(date +%s)"` (one that is done works again too).
 - A budget that stopped it may be its own (`spec.budget`, for all attempts) or its share of the Rig's day: an attempt gets at most what is
   left of the day divided by the free slots (`settings.maxPolecats`). Why: [ADR 12](adr/0012-budgets.md).
+
+## With which provider
+
+Run in the same way: each agent with each provider, by the API that the cell names. `claude-code` speaks the Messages API whatever
+the provider is called. Its credential was a key; `claude-code` also ran with a token for a year, with a login (`.credentials.json` and
+`credentials.json`), and with the copy that the operator makes of a login.
+
 """
 
 
 def document() -> str:
     """The whole text."""
     models = ", ".join(f"*{scenario.title}*: scripted model `{scenario.model}`" for scenario in SCENARIOS)
-    return _HEAD + "\n".join(_rows()) + "\n" + _TAIL.format(models=models)
+    return _HEAD + "\n".join(_rows()) + "\n" + _TAIL.format(models=models) + "\n".join(_routes()) + "\n"
 
 
 def _rows() -> Iterable[str]:
-    yield _row(["", *AgentName])
-    yield _row(["---"] * (len(AgentName) + 1))
+    yield _row(["", *Agent])
+    yield _row(["---"] * (len(Agent) + 1))
     for scenario in SCENARIOS:
-        yield _row([scenario.title, *(_cell(scenario, agent) for agent in AgentName)])
+        yield _row([scenario.title, *(_cell(scenario, agent) for agent in Agent)])
 
 
-def _cell(scenario: Scenario, agent: AgentName) -> str:
+def _routes() -> Iterable[str]:
+    yield _row(["", *Agent])
+    yield _row(["---"] * (len(Agent) + 1))
+    for provider in Provider:
+        yield _row([f"`{provider}`", *(f"Done, `{ROUTES[agent][provider]}`" for agent in Agent)])
+
+
+def _cell(scenario: Scenario, agent: Agent) -> str:
     return in_words(scenario.ending_of(agent))
 
 

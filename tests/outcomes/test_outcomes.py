@@ -5,16 +5,16 @@ machine has cores would show how a machine behaves that is short of them.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 from attrs import define
 
+from gastown_operator.api.agentconfig import Agent
 from hack.model_server.server import ModelServer
 from tests.outcomes import table
-from tests.outcomes.cells import SCENARIOS, AgentName, Disturbance, Ending, Kept, Scenario
-from tests.outcomes.conftest import KEY
+from tests.outcomes.cells import SCENARIOS, Disturbance, Ending, Kept, Scenario
+from tests.outcomes.conftest import KEY, custom_agent
 from tests.support.cluster import kubectl
 from tests.support.polecats import PolecatHandle, condition
 from tests.support.site import RigHandle, Site
@@ -22,7 +22,6 @@ from tests.support.waiting import eventually
 
 SECRET = "model-key"
 PREPARED = "begun.txt"
-CUSTOM = Path(__file__).with_name("custom_agent.py").read_text()
 #: Two agents of the heavier kind on two cores take their time.
 SECONDS = 420.0
 
@@ -31,15 +30,15 @@ SECONDS = 420.0
 class Column:
     """All cells of one agent, begun: a rig and a polecat for each row."""
 
-    agent: AgentName
+    agent: Agent
     rigs: Mapping[str, RigHandle]
     polecats: Mapping[str, PolecatHandle]
 
 
-@pytest.fixture(scope="module", params=AgentName)
+@pytest.fixture(scope="module", params=Agent)
 def column(request: pytest.FixtureRequest, site: Site, models: ModelServer) -> Column:
     """Start every polecat of an agent, and disturb those that are to be disturbed once it works."""
-    agent: AgentName = request.param
+    agent: Agent = request.param
     rigs = {scenario.title: _rig(site, models, scenario) for scenario in SCENARIOS}
     polecats = {
         scenario.title: _sling(rigs[scenario.title], scenario, agent)
@@ -78,14 +77,13 @@ def _rig(site: Site, models: ModelServer, scenario: Scenario) -> RigHandle:
     return rig
 
 
-def _sling(rig: RigHandle, scenario: Scenario, agent: AgentName) -> PolecatHandle:
+def _sling(rig: RigHandle, scenario: Scenario, agent: Agent) -> PolecatHandle:
     config: dict[str, Any] = {
         "model": scenario.model,
-        "provider": "anthropic" if agent is AgentName.CLAUDE_CODE else "openai",
+        "provider": "anthropic" if agent is Agent.CLAUDE_CODE else "openai",
     }
-    if agent is AgentName.CUSTOM:
-        command = ["sh", "-c", "exit 1"] if scenario.model == "exit_1" else ["python3", "-c", CUSTOM]
-        config["command"] = command
+    if agent is Agent.CUSTOM:
+        config["command"] = ["sh", "-c", "exit 1"] if scenario.model == "exit_1" else custom_agent()
     setup = {"setupCommand": f"echo begun >{PREPARED}"} if scenario.prepares else {}
     return rig.sling(f"{agent}", agent=str(agent), agentConfig=config, **setup, **scenario.spec)
 
