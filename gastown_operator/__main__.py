@@ -12,6 +12,7 @@ import anyio
 from gastown_operator import __version__
 from gastown_operator.agents.prices import parse_overrides
 from gastown_operator.controllers.credential import reconciler as credential
+from gastown_operator.controllers.housekeeping import reconciler as housekeeping
 from gastown_operator.controllers.metrics import PolecatCollector
 from gastown_operator.controllers.network import reconciler as network
 from gastown_operator.controllers.network import settings as network_options
@@ -221,7 +222,9 @@ async def run(arguments: argparse.Namespace) -> None:
 
     async def prepare() -> None:
         platform = await platform_of(Platform(arguments.platform), connection, options.user_agent, clock)
-        admission = polecat.register(manager, _settings(arguments, platform), clock, credentials, fence)
+        settings = _settings(arguments, platform)
+        admission = polecat.register(manager, settings, clock, credentials, fence)
+        housekeeping.register(manager, settings, arguments.namespaces, clock, fence)
         manager.registry.register(PolecatCollector(admission))
 
     logger.info("starting %s", __version__)

@@ -20,6 +20,7 @@ _DNS_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-
 _LABEL_VALUE: Final = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
 _RECOVERY_KEY: Final = re.compile(r"[A-Za-z0-9-]{1,63}")
 _PREFIX: Final = "polecat-"
+_HOUSEKEEPING: Final = "gastown-housekeeping-"
 
 
 def pod_name(polecat: str, attempt: int, uid: str) -> str:
@@ -30,6 +31,11 @@ def pod_name(polecat: str, attempt: int, uid: str) -> str:
     if attempt == 1:
         return _PREFIX + _shortened(polecat, MAX_NAME - len(_PREFIX))
     return f"{_PREFIX}{_shortened(polecat, _MAX_RETRY_STEM)}-r{attempt}-{uid[:4]}"
+
+
+def housekeeping_job(rig: str) -> str:
+    """Return the name of the Job that looks after a rig's refs: `gastown-housekeeping-<rig>`, short enough for its pods' labels."""
+    return _HOUSEKEEPING + _shortened(rig, MAX_LABEL - len(_HOUSEKEEPING))
 
 
 def work_branch(polecat: str, namespace: str, work_namespace: str) -> str:

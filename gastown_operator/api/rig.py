@@ -18,6 +18,7 @@ from gastown_operator.api.common import (
     SecretReference,
 )
 from gastown_operator.api.fields import IMMUTABLE, Constraint, ObjectSchema, Rule, doc
+from gastown_operator.api.housekeeping import Housekeeping, HousekeepingStatus
 from gastown_operator.api.labels import GROUP, VERSION
 from gastown_operator.api.network import Network
 from gastown_operator.api.podspec import PodSettings
@@ -345,6 +346,12 @@ class RigSpec:
             ),
         ),
     )
+    housekeeping: Housekeeping = field(
+        default=Housekeeping(),
+        metadata=doc(
+            "When recovery refs of Polecats that are merged or gone are removed from the git server."
+        ),
+    )
     provision: Provision = field(default=Provision(), metadata=doc("Which children the Rig creates."))
     budget: Budget = field(default=Budget(), metadata=doc("Limits for all work of one day (UTC)."))
 
@@ -376,6 +383,9 @@ class RigStatus:
         metadata=doc(
             "What of spec.budget is spent, reserved and left on the current day; absent without a budget."
         ),
+    )
+    housekeeping: HousekeepingStatus | None = field(
+        default=None, metadata=doc("What came of the last removal of refs from the git server.")
     )
     conditions: tuple[Condition, ...] = field(default=(), metadata=CONDITIONS)
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 from gastown_operator.api import labels, names
 from gastown_operator.api.network import NetworkEndpoint
 from gastown_operator.api.rig import RIG, Rig
+from gastown_operator.controllers import git_job
 from gastown_operator.controllers.network.destinations import (
     Destination,
     network_of,
@@ -54,11 +55,10 @@ def rig_policy(rig: Rig, namespace: str, settings: NetworkSettings) -> JSON:
         [controller_reference(RIG, rig.metadata, block_deletion=False)],
         {
             "podSelector": {
-                "matchLabels": {
-                    **_OURS,
-                    labels.COMPONENT: COMPONENT,
-                    labels.RIG: names.label_value(name),
-                }
+                "matchLabels": {**_OURS, labels.RIG: names.label_value(name)},
+                "matchExpressions": [
+                    {"key": labels.COMPONENT, "operator": "In", "values": [git_job.COMPONENT, COMPONENT]}
+                ],
             },
             "policyTypes": ["Ingress", "Egress"],
             "ingress": _ingress(rig, settings),

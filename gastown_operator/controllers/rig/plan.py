@@ -165,8 +165,15 @@ def _child(rig: Rig, resource: Resource[Any], suffix: str) -> Create:
 
 
 def _written(before: RigStatus, after: RigStatus) -> Mapping[str, Any] | None:
-    ours = to_json(after)
-    return None if ours == to_json(before) else ours
+    ours = _own(after)
+    return None if ours == _own(before) else ours
+
+
+def _own(status: RigStatus) -> Mapping[str, Any]:
+    """What this controller writes; another one tells of the housekeeping."""
+    ready = get_condition(status.conditions, READY)
+    own = evolve(status, housekeeping=None, conditions=(ready,) if ready is not None else ())
+    return to_json(own)
 
 
 def _events(before: RigStatus, verdict: Verdict) -> tuple[EventNote, ...]:
@@ -180,7 +187,7 @@ def only_counts_differ(rig: Rig, decided: Plan) -> bool:
     """Whether a plan does nothing but bring counters up to date, which may wait a moment for the next ones."""
     if decided.actions or decided.events or decided.status is None:
         return False
-    stored = to_json(rig.status)
+    stored = _own(rig.status)
     counters = {"polecatCount", "activeConvoys", "dayBudget"}
     names = {
         name for name in stored.keys() | decided.status.keys() if stored.get(name) != decided.status.get(name)

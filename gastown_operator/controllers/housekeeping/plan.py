@@ -1,0 +1,163 @@
+"""What to do about the refs of a rig: pure."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from attrs import evolve, frozen
+
+from gastown_operator.api import names
+from gastown_operator.api.batch import JOB, Job, JobEnd
+from gastown_operator.api.codec import to_json
+from gastown_operator.api.common import ConditionStatus
+from gastown_operator.api.conditions import bounded, get_condition, set_condition
+from gastown_operator.api.core import Pod
+from gastown_operator.api.housekeeping import HousekeepingStatus
+from gastown_operator.api.polecat import Polecat
+from gastown_operator.api.rig import Rig, RigStatus
+from gastown_operator.api.validation import rig_problems
+from gastown_operator.controllers.git_job import git_job
+from gastown_operator.controllers.housekeeping.observe import PROGRAM, Observed
+from gastown_operator.controllers.housekeeping.told import housekeeping_settings
+from gastown_operator.controllers.settings import OperatorSettings
+from gastown_operator.runtime.execution import Refusal
+from gastown_operator.runtime.plan import Create, Delete, EventNote, Plan
+from gastown_operator.workload.housekeeping_report import HousekeepingReport, decode
+from gastown_operator.workload.message import Outcome
+
+CONDITION: Final = "HousekeepingSucceeded"
+#: Seconds; a Job's end may be in the cache before its pod's is.
+PATIENCE: Final = 30.0
+_MESSAGE_BYTES: Final = 256
+
+
+@frozen
+class Scope:
+    """What all rigs' housekeeping has in common.
+
+    Attributes:
+        settings: of the operator.
+        namespaces: whose polecats the operator sees; none for all.
+    """
+
+    settings: OperatorSettings
+    namespaces: tuple[str, ...] = ()
+
+
+def plan(observed: Observed, scope: Scope, now: datetime) -> Plan:
+    """The next step of a rig: wait for something to remove, wait for the time, run the Job, record its result, delete it."""
+    rig, job, namespace = observed.rig, observed.job, observed.namespace
+    if rig.metadata.deletion_timestamp is not None or namespace is None or namespace.phase == "Terminating":
+        return Plan()  # the Job is owned by the rig, and in the namespace
+    if job is not None:
+        return _of_job(observed, job, now)
+    former = rig.status.housekeeping or HousekeepingStatus()
+    if rig.spec.housekeeping.suspend:
+        return Plan()
+    if former.pending_since is None:
+        return _begin(rig, former, now) if any(map(has_begun, observed.polecats)) else Plan()
+    due = former.pending_since + rig.spec.housekeeping.interval
+    if due > now:
+        return Plan(requeue_after=(due - now).total_seconds())
+    if rig_problems(rig) or not observed.fenced:
+        return Plan()  # the rig's own condition says so
+    told = housekeeping_settings(observed, scope.namespaces, now)
+    name = names.housekeeping_job(rig.metadata.name)
+    return Plan((Create(JOB, git_job(name, PROGRAM, told.environment(), rig, scope.settings)),))
+
+
+def plan_refused(observed: Observed, refusal: Refusal, now: datetime) -> Plan:
+    """What to say when the API server does not take the Job; it is tried again when the next run is due."""
+    text = f"the API server refused the Job: {refusal.error}"
+    report = HousekeepingReport(Outcome.CONFIG_ERROR, "JobRefused", text)
+    return _recorded(observed, evolve(report, remaining=_remaining(observed.rig)), now)
+
+
+def has_begun(polecat: Polecat) -> bool:
+    """Whether it ever had a pod, which may have pushed something."""
+    return bool(polecat.status.attempt)
+
+
+def _begin(rig: Rig, former: HousekeepingStatus, now: datetime) -> Plan:
+    """From now on there may be something to remove one day."""
+    return Plan(status=_written(rig.status, evolve(former, pending_since=_seconds(now))))
+
+
+def _of_job(observed: Observed, job: Job, now: datetime) -> Plan:
+    metadata, rig = job.metadata, observed.rig
+    owner = metadata.controller
+    if metadata.deletion_timestamp is not None or owner is None or owner.uid != rig.metadata.uid:
+        return Plan()  # it goes; that of an earlier rig with this name is for the garbage collector
+    if job.end is None:
+        return Plan()
+    former = rig.status.housekeeping
+    if former is not None and former.last_time == job.end.at:
+        return Plan((Delete(JOB, metadata.key, metadata.uid),))
+    left = PATIENCE - (now - job.end.at).total_seconds()
+    if observed.pod is None and left > 0:
+        return Plan(requeue_after=left)
+    return _recorded(observed, _report(rig, job.end, observed.pod), job.end.at)
+
+
+def _report(rig: Rig, end: JobEnd, pod: Pod | None) -> HousekeepingReport:
+    """What the program said, or what is said of it where it left no word."""
+    status = pod.container(PROGRAM) if pod is not None else None
+    report = (
+        decode(status.terminated.message) if status is not None and status.terminated is not None else None
+    )
+    if report is not None and (end.complete or report.outcome is not Outcome.SUCCEEDED):
+        return report
+    text = (
+        f"the Job left no word ({end.reason or 'Complete'}: {end.message or 'its pod is gone'}); it is made again when the next run is due; "
+        f"kubectl -n {rig.spec.work_namespace} get events shows whether its pod could start"
+    )
+    return HousekeepingReport(Outcome.INFRASTRUCTURE, "NoResult", text, remaining=_remaining(rig))
+
+
+def _recorded(observed: Observed, report: HousekeepingReport, at: datetime) -> Plan:
+    """Write what came of a run; there is a next one while something is left, or may be."""
+    rig, succeeded = observed.rig, report.outcome is Outcome.SUCCEEDED
+    quiet = succeeded and report.remaining == 0 and not any(map(has_begun, observed.polecats))
+    at = _seconds(at)
+    after = HousekeepingStatus(
+        pending_since=None if quiet else at,
+        last_time=at,
+        deleted_refs=report.deleted,
+        remaining_refs=report.remaining,
+        message=bounded(report.message, _MESSAGE_BYTES),
+    )
+    former = get_condition(rig.status.conditions, CONDITION)
+    conditions = set_condition(
+        (former,) if former is not None else (),
+        CONDITION,
+        ConditionStatus.TRUE if succeeded else ConditionStatus.FALSE,
+        report.reason,
+        report.message,
+        observed_generation=rig.metadata.generation,
+        now=at,
+    )
+    status = evolve(rig.status, conditions=conditions)
+    told = former is not None and former.reason == report.reason
+    return Plan(
+        status=_written(status, after),
+        events=()
+        if succeeded or told
+        else (EventNote("Warning", report.reason, report.message, "Housekeeping"),),
+    )
+
+
+def _remaining(rig: Rig) -> int:
+    former = rig.status.housekeeping
+    return (former.remaining_refs or 0) if former is not None else 0
+
+
+def _written(status: RigStatus, after: HousekeepingStatus) -> Mapping[str, Any]:
+    """The part of a rig's status that this controller owns."""
+    own = get_condition(status.conditions, CONDITION)
+    body = to_json(RigStatus(housekeeping=after, conditions=(own,) if own is not None else ()))
+    return {name: body[name] for name in ("housekeeping", "conditions") if name in body}
+
+
+def _seconds(moment: datetime) -> datetime:
+    """In whole seconds, as the API stores times."""
+    return moment.replace(microsecond=0)
