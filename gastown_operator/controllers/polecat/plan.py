@@ -46,6 +46,8 @@ from gastown_operator.runtime.plan import Create, Plan
 
 #: A quota becomes free without an event that we watch, and so does a name that a pod of nobody's has.
 _RETRY: Final = 30.0
+#: What admission says of a quota that is full, and of one that is so new that it was not added up yet.
+_QUOTA: Final = ("exceeded quota", "status unknown for quota")
 #: Seconds in which the policy of a new rig is made, if all is well.
 _FENCE_GRACE: Final = 5.0
 
@@ -262,7 +264,7 @@ def _not_created(polecat: Polecat, observed: Observed) -> Decision:
     """The API server refused the pod: somebody must change something, or a quota must become free."""
     refusal = observed.refusal
     error = refusal.error if refusal is not None else None
-    if isinstance(error, Forbidden) and "exceeded quota" in str(error):
+    if isinstance(error, Forbidden) and any(words in str(error) for words in _QUOTA):
         text = (
             f"{error}; tried again every {_RETRY:.0f} s: wait until other pods end, or raise the quota "
             f"(kubectl -n {polecat.metadata.namespace} describe resourcequota)"

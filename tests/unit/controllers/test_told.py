@@ -49,6 +49,16 @@ WAITS: dict[str, tuple[Observed, str, tuple[str, ...]]] = {
         "QuotaExceeded",
         ("exceeded quota: few", f"kubectl -n {WORKERS} describe resourcequota"),
     ),
+    "a quota that nobody has added up yet, as in a namespace that is new": (
+        refused(
+            Forbidden(
+                'pods "polecat-toast" is forbidden: status unknown for quota: few, resources: pods',
+                status=403,
+            )
+        ),
+        "QuotaExceeded",
+        ("status unknown for quota: few", f"kubectl -n {WORKERS} describe resourcequota"),
+    ),
     "a limit": (
         refused(Invalid("maximum memory usage per Container is 100Mi", status=422)),
         "PodRefused",
