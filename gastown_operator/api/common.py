@@ -9,6 +9,7 @@ from attrs import field, frozen
 
 from gastown_operator.api.fields import Constraint, ObjectSchema, Rule, doc
 from gastown_operator.api.scalars import (
+    AMOUNT,
     Count,
     DataKey,
     JSONObject,
@@ -126,7 +127,11 @@ class ResourceRequirements:
     """Compute resources of a container, as in a Pod."""
 
     limits: Mapping[str, OlderQuantity] = field(
-        default=EMPTY, metadata=doc("The most that the container may use.", older=True)
+        default=EMPTY,
+        metadata=doc(
+            'The most that the container may use, such as `{cpu: "0.5", memory: 2Gi}`; a decimal needs quotes.',
+            older=True,
+        ),
     )
     requests: Mapping[str, OlderQuantity] = field(
         default=EMPTY, metadata=doc("What the scheduler reserves; defaults to the limits.", older=True)
@@ -140,6 +145,10 @@ class ResourceRequirements:
 
 
 _NOT_NEGATIVE = Rule("type(self) != int || self >= 0", "must not be negative")
+_AMOUNT = Rule(
+    f"type(self) == int || self.matches('{AMOUNT}')",
+    'must be US dollars such as 5 or "2.50", with quotes around a decimal; at most 7 digits and 6 decimals',
+)
 
 
 @frozen(kw_only=True)
@@ -147,12 +156,15 @@ class Budget:
     """Limits on what models may cost; the first one reached stops the work with its results kept."""
 
     max_tokens: Annotated[int, Constraint(format="int64", minimum=1)] | None = field(
-        default=None, metadata=doc("Most input and output tokens together.")
+        default=None,
+        metadata=doc("Most input and output tokens together, cached ones included. No limit if unset."),
     )
     max_cost_usd: Money | None = field(
         default=None,
         metadata=doc(
-            'Most US dollars, as an integer or a decimal string such as "2.50".', rules=(_NOT_NEGATIVE,)
+            'Most US dollars: an integer, or a decimal in quotes such as "2.50" (without them it is a number, which is refused). The '
+            "price of the model must be known. No limit if unset.",
+            rules=(_NOT_NEGATIVE, _AMOUNT),
         ),
     )
 

@@ -58,7 +58,7 @@ class Toleration:
         default=None, metadata=doc("Effect of the taint; all of them if unset.")
     )
     toleration_seconds: Int64 | None = field(
-        default=None, metadata=doc("How long a `NoExecute` taint is tolerated; forever if unset.")
+        default=None, metadata=doc("Seconds for which a `NoExecute` taint is tolerated; forever if unset.")
     )
 
 
@@ -68,7 +68,10 @@ class Workspace:
 
     size: Quantity | None = field(
         default=None,
-        metadata=doc("Size of the volume, or of the limit of the node's disk without a storage class."),
+        metadata=doc(
+            "Size of the volume, or of the limit of the node's disk without a storage class, such as `20Gi`. Defaults to `10Gi` with a "
+            "storage class, else to no limit."
+        ),
     )
     storage_class_name: ObjectName | None = field(
         default=None,
@@ -132,7 +135,8 @@ class PodSettings:
         ),
     )
     node_selector: Mapping[str, LabelValue] = field(
-        default=EMPTY, metadata=doc("Labels that the node must have.", max_properties=32)
+        default=EMPTY,
+        metadata=doc("Labels that the node must have. Joined with the Rig's.", max_properties=32),
     )
     tolerations: tuple[Toleration, ...] = field(
         default=(),

@@ -87,14 +87,17 @@ class PolecatSpec:
     desired_state: DesiredState = field(
         default=DesiredState.IDLE,
         metadata=doc(
-            "`Working` starts the agent, `Terminated` stops it and keeps its work.",
+            "`Working` starts the agent, `Idle` pauses it, `Terminated` stops it; its work is kept.",
             older=True,
             server_default=True,
         ),
     )
     bead_id: str = field(
         default="",
-        metadata=doc("Issue to work on. One active Polecat per bead, rig and namespace.", older=True),
+        metadata=doc(
+            "Issue to work on. One active Polecat per bead, rig and namespace. It or taskDescription is needed, but for agent `custom`.",
+            older=True,
+        ),
     )
     task_description: str = field(
         default="", metadata=doc("The task in words; becomes the agent's prompt.", older=True)
@@ -125,7 +128,10 @@ class PolecatSpec:
     )
     max_idle_seconds: Int32 | None = field(
         default=None,
-        metadata=doc("Seconds without activity after which the agent is asked to stop.", older=True),
+        metadata=doc(
+            "Seconds without activity after which the agent is asked to stop, and its work is kept. Never if unset.",
+            older=True,
+        ),
     )
     kubernetes: KubernetesSpec = field(
         default=KubernetesSpec(),
@@ -137,23 +143,29 @@ class PolecatSpec:
     gateway: GatewayMode | None = field(
         default=None,
         metadata=doc(
-            "Whether the gateway stands between agent and model. `Disabled` must be allowed by the Rig."
+            "Whether the gateway stands between agent and model. Defaults to `Enabled`; `Disabled` must be allowed by the Rig."
         ),
     )
     setup_command: Script = field(
         default="",
-        metadata=doc("Shell text that prepares the clone before the agent starts, run in its container."),
+        metadata=doc(
+            "Shell text that prepares the clone before the agent starts, run in its container and within its deadline. None by default; "
+            "where it fails, the agent is not started."
+        ),
     )
     retry: Retry = field(
         default=Retry(), metadata=doc("When to try again; each field defaults to the Rig's.")
     )
     budget: Budget = field(
-        default=Budget(), metadata=doc("Limits for all attempts together; each field defaults to the Rig's.")
+        default=Budget(),
+        metadata=doc(
+            "Limits for all attempts together; each field defaults to that of the Rig's defaults.budget."
+        ),
     )
     depends_on: tuple[ObjectName, ...] = field(
         default=(),
         metadata=doc(
-            "Polecats of this namespace that must be merged first (pushed, on a rig that cannot land).",
+            "Polecats of this namespace that must be merged first (pushed, on a rig that cannot land). None by default.",
             list_type="set",
             max_items=32,
         ),
@@ -162,7 +174,8 @@ class PolecatSpec:
         default=0, metadata=doc("Higher starts earlier among those that wait in a rig. Defaults to 0.")
     )
     allow_no_changes: bool = field(
-        default=False, metadata=doc("Whether an end without a commit counts as done instead of stuck.")
+        default=False,
+        metadata=doc("Whether an end without a commit counts as done instead of stuck. Defaults to false."),
     )
 
 
@@ -187,7 +200,9 @@ class Attempt:
     finished_at: datetime | None = field(default=None, metadata=doc("When the Pod ended."))
     usage: Usage | None = field(
         default=None,
-        metadata=doc("What it has cost; all that it was allowed to, where its gateway left no word."),
+        metadata=doc(
+            "What it has cost; all that it was allowed to, where its gateway left no word. Absent where neither is known."
+        ),
     )
 
 
@@ -254,7 +269,9 @@ class PolecatStatus:
     commits: Count | None = field(default=None, metadata=doc("Number of commits between the two."))
     started_at: datetime | None = field(default=None, metadata=doc("When the round's first Pod started."))
     finished_at: datetime | None = field(default=None, metadata=doc("When the work ended."))
-    usage: Usage | None = field(default=None, metadata=doc("What all attempts have cost."))
+    usage: Usage | None = field(
+        default=None, metadata=doc("What all attempts have cost, as far as that is known.")
+    )
     conditions: tuple[Condition, ...] = field(default=(), metadata=CONDITIONS)
 
 

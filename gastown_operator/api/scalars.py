@@ -33,9 +33,8 @@ QuantityText = NewType("QuantityText", str)
 OlderQuantity = Annotated[QuantityText, Constraint(int_or_string=True, pattern=_QUANTITY)]
 Quantity = Annotated[QuantityText, Constraint(int_or_string=True, pattern=_QUANTITY, max_length=64)]
 
-Money = Annotated[
-    Decimal, Constraint(int_or_string=True, pattern=r"^[0-9]{1,7}(\.[0-9]{1,6})?$", max_length=16)
-]
+AMOUNT: Final = "^[0-9]{1,7}([.][0-9]{1,6})?$"
+Money = Annotated[Decimal, Constraint(int_or_string=True, pattern=AMOUNT, max_length=16)]
 """An amount of US dollars: never a binary float, which would not compare equal after a round trip."""
 Duration = Annotated[
     timedelta,

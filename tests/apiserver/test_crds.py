@@ -150,6 +150,7 @@ def test_a_good_polecat_comes_back_exactly_as_it_was_written(
         ({"priority": 1001}, "spec.priority", "less than or equal to 1000"),
         ({"budget": {"maxCostUSD": -1}}, "spec.budget.maxCostUSD", "must not be negative"),
         ({"budget": {"maxCostUSD": "-1"}}, "spec.budget.maxCostUSD", "should match"),
+        ({"budget": {"maxCostUSD": "5 dollars"}}, "spec.budget.maxCostUSD", "with quotes around a decimal"),
         ({"budget": {"maxCostUSD": 2.5}}, "spec.budget.maxCostUSD", "integer,string"),
         ({"dependsOn": ["furiosa"]}, "", "cannot depend on itself"),
         ({"dependsOn": ["Not A Name"]}, "spec.dependsOn[0]", "should match"),
