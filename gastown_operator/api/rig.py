@@ -26,6 +26,8 @@ from gastown_operator.api.scalars import HTTPURL, Count, Duration, Money, Namesp
 from gastown_operator.runtime.objects import ObjectMeta, Resource
 
 DEFAULT_WORK_NAMESPACE: Final = "gastown-workers"
+MAX_COUNTED: Final = 64
+"""How many Polecats that are being deleted are counted at a time; the others wait until these are gone."""
 
 
 class RigPhase(StrEnum):
@@ -102,8 +104,13 @@ class Town:
 class Committer:
     """Whom commits are from."""
 
-    name: ShortText = field(default="", metadata=doc("Name in commits."))
-    email: ShortText = field(default="", metadata=doc("E-mail address in commits."))
+    name: ShortText = field(
+        default="", metadata=doc("Name in commits. Defaults to `polecat <name of the Polecat>`.")
+    )
+    email: ShortText = field(
+        default="",
+        metadata=doc("E-mail address in commits. Defaults to one below `polecats.gastown.invalid`."),
+    )
 
 
 _SANE_BRANCH: Final = Rule(
@@ -201,7 +208,9 @@ class DaySpending:
     )
     counted: tuple[ShortText, ...] = field(
         default=(),
-        metadata=doc("UIDs of Polecats that are being deleted and are counted.", list_type="set"),
+        metadata=doc(
+            "UIDs of Polecats that are being deleted and are counted.", list_type="set", max_items=MAX_COUNTED
+        ),
     )
 
 
@@ -353,7 +362,12 @@ class RigSpec:
         ),
     )
     provision: Provision = field(default=Provision(), metadata=doc("Which children the Rig creates."))
-    budget: Budget = field(default=Budget(), metadata=doc("Limits for all work of one day (UTC)."))
+    budget: Budget = field(
+        default=Budget(),
+        metadata=doc(
+            "Limits for all work of one day (UTC). status.dayBudget tells where it stands. No limit by default."
+        ),
+    )
 
 
 @frozen(kw_only=True)

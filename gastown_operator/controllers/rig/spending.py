@@ -7,7 +7,7 @@ from decimal import Decimal
 from gastown_operator.api.common import Budget
 from gastown_operator.api.labels import SPENDING_FINALIZER
 from gastown_operator.api.polecat import Polecat
-from gastown_operator.api.rig import DayBudget, DaySpending, Rig
+from gastown_operator.api.rig import MAX_COUNTED, DayBudget, DaySpending, Rig
 from gastown_operator.controllers.polecat.budget import end_of_day, reserved_by, rest
 from gastown_operator.controllers.polecat.spending import NOTHING, of_day, of_gone, recorded_today
 
@@ -30,8 +30,11 @@ def spent(rig: Rig, accounts: Iterable[Polecat], today: date) -> DaySpending | N
     if not waiting and (former is None or not former.counted):
         return former
     counted = set(former.counted) if former is not None else set()
+    # Those that are counted stay in the list until they are gone, or they would be counted twice.
+    waiting.sort(key=lambda polecat: polecat.metadata.uid not in counted)
+    chosen = waiting[:MAX_COUNTED]
     total = of_gone(former, today)
-    for polecat in waiting:
+    for polecat in chosen:
         if polecat.metadata.uid not in counted:
             total += of_day(polecat, today)
     return DaySpending(
@@ -39,7 +42,7 @@ def spent(rig: Rig, accounts: Iterable[Polecat], today: date) -> DaySpending | N
         tokens=total.stored_tokens,
         cost_usd=total.known_cost,
         cost_is_lower_bound=total.is_lower_bound,
-        counted=tuple(polecat.metadata.uid for polecat in waiting),
+        counted=tuple(sorted(polecat.metadata.uid for polecat in chosen)),
     )
 
 

@@ -8,7 +8,7 @@ import attrs
 from gastown_operator.api import labels
 from gastown_operator.api.codec import to_json
 from gastown_operator.api.polecat import Polecat
-from gastown_operator.api.rig import DaySpending, Rig
+from gastown_operator.api.rig import MAX_COUNTED, DaySpending, Rig
 from gastown_operator.controllers.polecat.budget import seconds_until_tomorrow
 from gastown_operator.controllers.rig.plan import only_counts_differ, plan
 from gastown_operator.controllers.rig.spending import day_budget, is_account, spent
@@ -128,3 +128,17 @@ def test_only_a_rig_with_a_budget_tells_of_its_day_and_looks_again_when_that_end
     assert plan(observed(after(daily, later), spenders=(running("a", maxTokens=20),)), NOW).status is None
     assert "dayBudget" not in (plan(observed(), NOW).status or {})
     assert plan(observed(), NOW).requeue_after is None
+
+
+def test_of_many_that_leave_at_once_as_many_are_counted_as_can_be_listed_and_then_the_others() -> None:
+    many = [leaving(f"p{number:03}", tokens=1) for number in range(MAX_COUNTED + 10)]
+    first = spent(having(None), many, TODAY)
+    assert first is not None
+    left = [each for each in many if each.metadata.uid not in first.counted]
+    again = spent(having(first), many, TODAY)
+    second = spent(having(first), left, TODAY)
+    assert second is not None
+
+    assert (first.tokens, len(first.counted)) == (MAX_COUNTED, MAX_COUNTED)
+    assert again == first
+    assert (second.tokens, len(second.counted)) == (len(many), 10)
