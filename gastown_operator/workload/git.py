@@ -16,12 +16,14 @@ from gastown_operator.workload.egress import egress_configuration, egress_enviro
 from gastown_operator.workload.errors import GitError
 
 LOCAL_TIMEOUT = 120.0
+#: Bytes from which on a file is written to a pack, not to a file of its own.
+BIG_FILE: Final = 16 * 1024 * 1024
 #: Seconds between two looks at whether a command shall be broken off.
 _LOOK_EVERY: Final = 0.1
 
 #: Nothing of a system, a user or a repository decides what git does; hooks, helpers and other transports do not exist.
 #: `safe.directory` is read from here alone, since git ignores it in a repository's own configuration.
-_CONFIGURATION: Final[Mapping[str, str]] = {
+CONFIGURATION: Final[dict[str, str]] = {
     "core.hooksPath": "/dev/null",
     "core.fsmonitor": "false",
     "core.commitGraph": "false",
@@ -31,7 +33,7 @@ _CONFIGURATION: Final[Mapping[str, str]] = {
     "core.protectNTFS": "false",
     "core.protectHFS": "false",
     # Large files go to a pack in pieces, and no window of them is held: memory stays bounded whatever the agent makes.
-    "core.bigFileThreshold": "16m",
+    "core.bigFileThreshold": str(BIG_FILE),
     # By default, a whole pack of a gigabyte would be mapped.
     "core.packedGitWindowSize": "16m",
     "core.packedGitLimit": "128m",
@@ -177,7 +179,7 @@ class Git:
             environment["GIT_WORK_TREE"] = str(self.work_tree)
         if self.index is not None:
             environment["GIT_INDEX_FILE"] = str(self.index)
-        settings = {**_CONFIGURATION, **egress_configuration(os.environ), **self.configuration}
+        settings = {**CONFIGURATION, **egress_configuration(os.environ), **self.configuration}
         environment["GIT_CONFIG_COUNT"] = str(len(settings))
         for number, (key, value) in enumerate(settings.items()):
             environment[f"GIT_CONFIG_KEY_{number}"] = key

@@ -16,7 +16,7 @@ import attrs
 
 from gastown_operator.workload.copies import ATTRIBUTES, SNAPSHOT_TIMEOUT, Copies
 from gastown_operator.workload.errors import GitError, UnreadableRepositoryError
-from gastown_operator.workload.git import Git, nul_separated, printable
+from gastown_operator.workload.git import BIG_FILE, Git, nul_separated, printable
 from gastown_operator.workload.plain_files import read_beneath
 from gastown_operator.workload.release import Release
 from gastown_operator.workload.signatures import GITLINK, Entry, Known, entries_of_index
@@ -269,10 +269,13 @@ class _Candidates:
 
 
 def _batches(changed: list[tuple[bytes, Signature]]) -> Iterator[list[bytes]]:
-    """Paths in groups that bound the room that copies need."""
+    """Paths in groups that bound the room that copies need; a big file is alone, since git would put several into one pack."""
     batch: list[bytes] = []
     size = 0
     for path, signature in changed:
+        if signature.size >= BIG_FILE:
+            yield [path]
+            continue
         if batch and (size + signature.size > BATCH_BYTES or len(batch) >= BATCH_FILES):
             yield batch
             batch, size = [], 0

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gastown_operator.workload import tree_files
+from gastown_operator.workload import git as git_program
+from gastown_operator.workload import snapshot, tree_files
 from gastown_operator.workload.errors import GitError
 from gastown_operator.workload.git import Git
 from gastown_operator.workload.message import Outcome
@@ -14,7 +15,8 @@ from tests.unit.workload.attempts import Attempt, Attempts, RemoteRepository, gi
 
 CHECKPOINT = "refs/gastown/wip/0b7c2f2e-aaaa/1"
 LARGE = 5 * 1024 * 1024
-ROUNDS = 20 if os.environ.get("GASTOWN_FULL") else 6
+FULL = bool(os.environ.get("GASTOWN_FULL"))
+ROUNDS = 30 if FULL else 5
 
 
 def taken(directory: Path) -> int:
@@ -27,27 +29,49 @@ def keeper_repository(attempt: Attempt) -> Path:
     return attempt.root / "keeper.git"
 
 
-@pytest.mark.parametrize("server", ["takes checkpoints", "refuses checkpoints"])
+@pytest.mark.parametrize(
+    ("server", "stored"),
+    [
+        ("takes checkpoints", "as objects"),
+        ("refuses checkpoints", "as objects"),
+        ("takes checkpoints", "in packs"),
+    ],
+)
 def test_a_large_file_that_always_changes_does_not_fill_the_keepers_volume(
-    attempts: Attempts, remote_repository: RemoteRepository, server: str
+    attempts: Attempts,
+    remote_repository: RemoteRepository,
+    monkeypatch: pytest.MonkeyPatch,
+    server: str,
+    stored: str,
 ) -> None:
+    """Two versions are there at once: what the server has, and what it gets. A third one is copied before it is stored."""
+    size = LARGE
+    if stored == "in packs" and FULL:
+        size = 20 * 1024 * 1024
+    elif stored == "in packs":
+        monkeypatch.setitem(git_program.CONFIGURATION, "core.bigFileThreshold", str(LARGE - 1))
+        monkeypatch.setattr(snapshot, "BIG_FILE", LARGE)
     if server == "refuses checkpoints":
         remote_repository.hook("update", "exit 1")
     attempt = attempts()
     attempt.clone()
     keeper = attempt.keeper()
+    (attempt.repository / "steady.bin").write_bytes(os.urandom(size))
     most = 0
     for _ in range(ROUNDS):
-        (attempt.repository / "model.bin").write_bytes(os.urandom(LARGE))
+        (attempt.repository / "model.bin").write_bytes(os.urandom(size))
         keeper._checkpoint()
         most = max(most, taken(keeper_repository(attempt)))
 
-    assert most < 4 * LARGE
+    assert most < 3.5 * size
+    packs = (keeper_repository(attempt) / "objects" / "pack").glob("*.pack")
+    assert any(packs) is (stored == "in packs")
     remote_repository.hook("update", "exit 0")
     message = attempt.end(1)
     assert message.outcome is Outcome.AGENT_ERROR
-    sent = git(remote_repository.path, "rev-parse", f"{CHECKPOINT}:model.bin")
-    assert sent == git(attempt.repository, "hash-object", "model.bin")
+    for name in ("model.bin", "steady.bin"):
+        sent = git(remote_repository.path, "rev-parse", f"{CHECKPOINT}:{name}")
+        assert sent == git(attempt.repository, "hash-object", name)
 
 
 def test_what_was_left_out_for_a_while_is_stored_again(
@@ -155,3 +179,40 @@ def test_what_a_broken_off_write_left_goes_too(repository: Git) -> None:
 
     assert not left.exists()
     assert is_whole(repository, kept)
+
+
+def test_a_pack_that_came_from_the_server_stays(repository: Git, tmp_path: Path) -> None:
+    """The keeper fetches one where the agent destroyed its objects; what is behind the base is in it."""
+    pruning = Pruning(repository, worth=0)
+    other = Git(tmp_path / "other.git")
+    git(tmp_path, "clone", "--quiet", "--bare", str(tmp_path / "keeper.git"), "other.git")
+    theirs = commit_of(other, b"theirs")
+    other.run("update-ref", "refs/heads/main", theirs)
+    local = repository.with_environment({"GIT_ALLOW_PROTOCOL": "file"}, {})
+    local.run("fetch", "--quiet", str(tmp_path / "other.git"), "refs/heads/main:refs/keeper/main")
+
+    assert pruning.prune() == pruning.prune() == 0
+    assert is_whole(repository, theirs)
+
+
+def test_a_pack_stays_as_long_as_anything_in_it_is_needed(repository: Git) -> None:
+    pruning = Pruning(repository, worth=0)
+    kept = commit_of(repository, b"kept")
+    blob, other = (
+        repository.run("hash-object", "-w", "--stdin", stdin=it).decode().strip()
+        for it in (b"kept", b"other")
+    )
+    assert repository.git_dir is not None
+    objects = repository.git_dir / "objects"
+    repository.run(
+        "pack-objects", "--quiet", str(objects / "pack" / "pack"), stdin=f"{blob}\n{other}\n".encode()
+    )
+    (objects / "pack" / "tmp_pack_a1b2c3").write_bytes(b"half")
+
+    pruning.prune(kept)
+    (objects / blob[:2] / blob[2:]).unlink(missing_ok=True)
+    assert (is_whole(repository, kept), len(list((objects / "pack").glob("*.pack")))) == (True, 1)
+    assert list((objects / "pack").glob("tmp_*")) == []
+
+    pruning.prune()
+    assert list((objects / "pack").iterdir()) == []
