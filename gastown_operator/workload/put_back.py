@@ -68,7 +68,11 @@ def resume(git: Git, repository: Path, checkpoint: str, ref: str) -> Resumed:
         ref: where it is on the server.
     """
     message = git.run("show", "-s", "--format=%B", checkpoint).decode("utf-8", "replace")
-    head, *beside = git.line("show", "-s", "--format=%P", checkpoint).split()
+    parents = git.line("show", "-s", "--format=%P", checkpoint).split()
+    if not parents:
+        # A commit of the agent's that calls itself a checkpoint.
+        return Resumed(checkpoint, (checkpoint,))
+    head, *beside = parents
     git.run("reset", "--quiet", "--mixed", head)
     found = PutBack(git, repository).run(message, beside)
     # The keeper finds in the work tree what is there again, and keeps the rest.
@@ -208,8 +212,12 @@ def _repository(git: Git, kept: str, work: Path, module: Path) -> None:
     own.run("config", "core.bare", "false")
     own.run("config", "core.worktree", os.path.relpath(work, module))
     submodules.pack(git, module, f"{kept}\n".encode(), "--revs")
+    most = submodules.MAXIMUM_COMMITS + 1
+    copies = git.line("rev-list", "--topo-order", "--reverse", f"--max-count={most + 1}", kept).split()
+    if len(copies) > most:
+        raise ValueError("it has more commits than were ever kept")
     head, parents = "", {}
-    for copy in git.line("rev-list", "--topo-order", "--reverse", kept).split():
+    for copy in copies:
         content = submodules.original(git.run("show", "-s", "--format=%B", copy).decode("ascii"))
         head = own.run("hash-object", "-t", "commit", "-w", "--stdin", stdin=content).decode("ascii").strip()
         parents[head] = _parents(content)

@@ -316,3 +316,29 @@ def test_files_of_a_nested_repository_are_where_they_were(attempts: Attempts) ->
 
     assert status(second) == before == ("?? nested/",)
     assert (second.repository / "nested" / "inner.txt").read_text() == "inner\n"
+
+
+def test_a_commit_without_a_parent_that_calls_itself_a_checkpoint_is_the_agents_own(
+    attempts: Attempts,
+) -> None:
+    first = attempts()
+    first.clone()
+    git(first.repository, "checkout", "--quiet", "--orphan", "other")
+    head = first.agent({"x.txt": "x\n"}, "X\n\nGastown-Checkpoint: unfinished work")
+    first.end(1)
+
+    assert attempts().clone().start == head
+
+
+def test_more_commits_of_a_submodule_than_were_ever_kept_are_not_made(
+    attempts: Attempts, remote_repository: RemoteRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = with_submodule(attempts, remote_repository, tmp_path)
+    for number in range(3):
+        first.agent({"lib/lib.txt": f"{number}\n"})
+        git(first.repository / "lib", "commit", "--quiet", "--all", "--message", f"Inner {number}")
+    first.end(1)
+    monkeypatch.setattr(submodules, "MAXIMUM_COMMITS", 2)
+
+    (told,) = attempts().clone().left_aside
+    assert "more commits" in told
