@@ -12,6 +12,19 @@ from gastown_operator.workload.refs import RecoveryRefs
 from tests.unit.workload.attempts import Attempt, Attempts, RemoteRepository, git
 
 WORK = "refs/heads/polecat/toast"
+#: In the place of ssh: stands still once, in the midst of a transfer, so that this does not end before it is looked at.
+STANDING_LINE = """\
+#!/bin/sh
+shift $(($# - 1))
+sh -c "$1" | python3 -c 'import os, pathlib, time
+stood, passed = pathlib.Path("{stood}"), 0
+while chunk := os.read(0, 1 << 16):
+    os.write(1, chunk)
+    passed += len(chunk)
+    if passed > 2_000_000 and not stood.exists():
+        stood.touch()
+        time.sleep(60)'
+"""
 
 
 @pytest.fixture
@@ -53,11 +66,8 @@ def test_history_is_left_out_above_the_limit(
     attempts: Attempts, old: RemoteRepository, tmp_path: Path
 ) -> None:
     old.commit("main", {"large.txt": os.urandom(3_000_000).hex()}, "A large file")
-    line = tmp_path / "a-slow-line"
-    line.write_text(
-        '#!/bin/sh\nshift $(($# - 1))\nsh -c "$1" | python3 -c \'import os, time\n'
-        "while chunk := os.read(0, 1 << 16):\n    os.write(1, chunk)\n    time.sleep(0.01)'\n"
-    )
+    line = tmp_path / "a-line"
+    line.write_text(STANDING_LINE.format(stood=tmp_path / "stood"))
     line.chmod(0o755)
     attempts.access = Access({"GIT_SSH_COMMAND": str(line), "GIT_SSH_VARIANT": "simple"}, {})
 
