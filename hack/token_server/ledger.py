@@ -4,9 +4,28 @@ import itertools
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from attrs import define, field
+from attrs import define, evolve, field, frozen
+
+
+@frozen
+class Access:
+    """An access token, and the moments (of `time.time`) from which and until which it is good."""
+
+    token: str
+    begins: float
+    ends: float
+
+
+@frozen
+class Shown:
+    """Somebody has shown an access token, which was good or not; `access` is None where it was never given."""
+
+    at: float
+    by: str
+    access: Access | None
+    good: bool
 
 
 @define
@@ -15,29 +34,40 @@ class Ledger:
 
     Attributes:
         spent: how often each refresh token was sent.
-        rejected: moments (of `time.time`) at which an access token was shown that was not good.
-        accepted: how often a good one was shown.
-        given: how many pairs were given.
+        shown: every access token that was shown, in order.
     """
 
     lifetime: float
     spent: Counter[str] = field(factory=Counter)
-    rejected: list[float] = field(factory=list)
-    accepted: int = 0
-    given: int = 0
-    _access: dict[str, float] = field(factory=dict)
+    shown: list[Shown] = field(factory=list)
+    _access: dict[str, Access] = field(factory=dict)
     _refresh: set[str] = field(factory=set)
     _numbers: Iterator[int] = field(factory=lambda: itertools.count(1))
     _lock: threading.Lock = field(factory=threading.Lock)
 
-    def give(self) -> tuple[str, str]:
-        """Return a new access token and the refresh token for the next."""
+    @property
+    def given(self) -> int:
+        """How many pairs were given."""
+        return len(self._access)
+
+    @property
+    def accesses(self) -> Sequence[Access]:
+        """The access tokens that were given, in order."""
         with self._lock:
-            number = next(self._numbers)
+            return list(self._access.values())
+
+    @property
+    def rejected(self) -> Sequence[Shown]:
+        """What was shown and was not good."""
+        return [shown for shown in list(self.shown) if not shown.good]
+
+    def give(self, lifetime: float | None = None) -> tuple[str, str]:
+        """Return a new access token, which may have a lifetime of its own, and the refresh token for the next."""
+        with self._lock:
+            number, now = next(self._numbers), time.time()
             access, refresh = f"sk-ant-oat01-{number:06}", f"sk-ant-ort01-{number:06}"
-            self._access[access] = time.time() + self.lifetime
+            self._access[access] = Access(access, now, now + (lifetime or self.lifetime))
             self._refresh.add(refresh)
-            self.given += 1
             return access, refresh
 
     def spend(self, refresh: str, *, keep: bool = False) -> bool:
@@ -49,15 +79,18 @@ class Ledger:
                 self._refresh.discard(refresh)
             return good
 
-    def show(self, access: str) -> bool:
+    def show(self, token: str, by: str = "") -> bool:
         """Whether the access token is good now."""
         with self._lock:
-            good = time.time() < self._access.get(access, 0.0)
-            if good:
-                self.accepted += 1
-            else:
-                self.rejected.append(time.time())
+            now, access = time.time(), self._access.get(token)
+            good = access is not None and now < access.ends
+            self.shown.append(Shown(now, by, access, good))
             return good
+
+    def expire(self, token: str) -> None:
+        """Let the life of an access token end now."""
+        with self._lock:
+            self._access[token] = evolve(self._access[token], ends=time.time())
 
     def revoke(self) -> None:
         """Let no refresh token be good any more."""

@@ -1,4 +1,7 @@
-"""The HTTP server: `/v1/oauth/token` refreshes, everything else is a model that wants a good access token."""
+"""The HTTP server: `/v1/oauth/token` refreshes, everything else is a model that wants a good access token.
+
+The model speaks the Messages API, without streams. Whoever asks is known by the User-Agent.
+"""
 
 import json
 import threading
@@ -12,10 +15,13 @@ from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
+from hack.model_server.conversation import Answer, HttpError, Usage
+from hack.model_server.messages import Messages
 from hack.token_server.ledger import Ledger
 
 PATH: Final = "/v1/oauth/token"
 CLIENT_ID: Final = "test-client"
+EXPIRED: Final = HttpError(401, "authentication_error", "expired", {})
 
 
 class Fault(StrEnum):
@@ -23,7 +29,7 @@ class Fault(StrEnum):
 
     REFUSE = "refuse"  # 400 invalid_grant, the token is not spent
     ERROR = "error"  # 500
-    BUSY = "busy"  # 429 with Retry-After: 30
+    BUSY = "busy"  # 429 with `busy_for` as Retry-After
     SLOW = "slow"  # the answer comes when `release` is called
     LOST = "lost"  # the token is spent, and the connection ends without an answer
     ODD = "odd"  # 200, and no JSON
@@ -31,30 +37,37 @@ class Fault(StrEnum):
 
 
 class TokenServer:
-    """Serves at `address`; a context manager. `faults` are met by the next calls, one each."""
+    """Serves at `address`; a context manager. `faults` are met by the next calls, one each. `says` is what the model answers."""
 
     def __init__(self, lifetime: float, address: str = "127.0.0.1", port: int = 0) -> None:
         self.ledger = Ledger(lifetime)
         self.faults: deque[Fault] = deque()
         self.released = threading.Event()
         self.calls = 0
+        self.busy_for = 30
+        self.says = "ok"
         self._server = _Server((address, port), _Handler)
         self._server.owner = self
         self.address, self.port = address, int(self._server.server_address[1])
         self._thread: threading.Thread | None = None
 
     @property
+    def base_url(self) -> str:
+        """The model's endpoint."""
+        return f"http://{self.address}:{self.port}"
+
+    @property
     def url(self) -> str:
         """The token endpoint."""
-        return f"http://{self.address}:{self.port}{PATH}"
+        return self.base_url + PATH
 
-    def credentials_file(self) -> str:
+    def credentials_file(self, lifetime: float | None = None) -> str:
         """Return what a person who has just logged in has at `~/.claude/.credentials.json`."""
-        access, refresh = self.ledger.give()
+        access, refresh = self.ledger.give(lifetime)
         inner = {
             "accessToken": access,
             "refreshToken": refresh,
-            "expiresAt": int((time.time() + self.ledger.lifetime) * 1000),
+            "expiresAt": int((time.time() + (lifetime or self.ledger.lifetime)) * 1000),
             "scopes": ["user:inference", "user:profile"],
             "subscriptionType": "max",
         }
@@ -102,12 +115,18 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if urlsplit(self.path).path == PATH:
             self._refresh(body)
-        elif self.server.owner.ledger.show(self.headers.get("Authorization", "").removeprefix("Bearer ")):
-            self._send(200, {"ok": True})
+        elif self._authorized():
+            self._send(200, Messages().whole(self._answer(body)))
         else:
-            self._send(
-                401, {"type": "error", "error": {"type": "authentication_error", "message": "expired"}}
-            )
+            self._send(EXPIRED.status, Messages().error(EXPIRED))
+
+    def _authorized(self) -> bool:
+        token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        return self.server.owner.ledger.show(token, self.headers.get("User-Agent", ""))
+
+    def _answer(self, body: bytes) -> Answer:
+        model = str(json.loads(body).get("model", ""))
+        return Answer(model, "answer", [self.server.owner.says], None, Usage(input=1, output=1))
 
     def _refresh(self, body: bytes) -> None:
         owner = self.server.owner
@@ -119,9 +138,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault is Fault.ERROR:
             self._send(500, {"error": "server_error"})
         elif fault is Fault.BUSY:
-            self._send(
-                429, {"error": {"type": "rate_limit_error", "message": "slow down"}}, {"Retry-After": "30"}
-            )
+            said = {"error": {"type": "rate_limit_error", "message": "slow down"}}
+            self._send(429, said, {"Retry-After": str(owner.busy_for)})
         elif fault is Fault.ODD:
             self._send_bytes(200, b"<html>hello</html>", {})
         else:
@@ -148,7 +166,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(400, {"error": "invalid_grant", "error_description": "Refresh token not found or invalid"})
 
     def _send(self, status: int, answer: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> None:
-        self._send_bytes(status, json.dumps(answer).encode(), headers or {})
+        typed = {"Content-Type": "application/json", **(headers or {})}
+        self._send_bytes(status, json.dumps(answer).encode(), typed)
 
     def _send_bytes(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
         self.send_response(status)
