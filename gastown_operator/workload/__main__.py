@@ -18,6 +18,8 @@ from gastown_operator.workload.housekeeping_settings import HousekeepingSettings
 from gastown_operator.workload.journal import JsonJournal
 from gastown_operator.workload.keeper import Keeper
 from gastown_operator.workload.message import Outcome, TerminationMessage
+from gastown_operator.workload.metrics import PORT as METRICS_PORT
+from gastown_operator.workload.metrics_server import serving
 from gastown_operator.workload.remote import Remote
 from gastown_operator.workload.salvage import Salvage
 from gastown_operator.workload.settings import Settings, from_environment
@@ -82,7 +84,7 @@ def run_keeper(settings: Settings) -> int:
         known = signatures.read(layout.CLONE_FILES)
         snapshots = Snapshots(git, layout.REPOSITORY, layout.KEEPER_SCRATCH, known)
         work = Work(git, snapshots, layout.REPOSITORY, settings, record, remote, journal)
-        Keeper(
+        keeper = Keeper(
             settings,
             record,
             remote,
@@ -95,7 +97,9 @@ def run_keeper(settings: Settings) -> int:
             journal,
             time.monotonic,
             _publish,
-        ).run(wakeups)
+        )
+        with serving(keeper.metrics, METRICS_PORT, journal):
+            keeper.run(wakeups)
     return 0
 
 

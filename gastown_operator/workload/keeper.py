@@ -3,7 +3,7 @@
 import signal
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import attrs
@@ -18,6 +18,7 @@ from gastown_operator.workload.evidence import collect
 from gastown_operator.workload.git import Git
 from gastown_operator.workload.journal import Journal
 from gastown_operator.workload.message import Outcome, TerminationMessage
+from gastown_operator.workload.metrics import Metrics
 from gastown_operator.workload.overseer import Overseer
 from gastown_operator.workload.ownership import Ownership
 from gastown_operator.workload.pruning import Pruning
@@ -72,6 +73,7 @@ class Keeper:
     _transcript: Transcript = attrs.field(init=False)
     _overseer: Overseer = attrs.field(init=False)
     _pruning: Pruning = attrs.field(init=False)
+    _metrics: Metrics = attrs.field(init=False, factory=Metrics)
 
     def __attrs_post_init__(self) -> None:
         """One view of the checkpoint refs, and of the agent, for the whole attempt."""
@@ -102,6 +104,11 @@ class Keeper:
             "ended", outcome=message.outcome, reason=message.reason, head=message.head, pushed=message.pushed
         )
         return message
+
+    def metrics(self) -> str:
+        """The page for a PodMonitor, at any time and in any thread."""
+        idle = self._overseer.activity.idle(self.monotonic())
+        return self._metrics.page(self.settings.attempt, idle)
 
     def _watch(self, wakeups: Wakeups) -> None:
         """Checkpoint at every interval, or when asked (SIGUSR1 from preStop), until the agent has ended."""
@@ -147,7 +154,7 @@ class Keeper:
         if self.record.done:
             return
         guard = wakeups.breaking_off if wakeups is not None else nullcontext
-        commit = ""
+        commit, began, before = "", self.monotonic(), self._checkpointed
         try:
             state = self.work.look()
             commit = self.work.checkpoint_commit(state)
@@ -157,8 +164,14 @@ class Keeper:
             self._checkpointed = commit
             self._overseer.state.update(checkpoint=commit, commits=self.work.count(state.delivered))
             self.journal("checkpoint", commit=commit, ref=self._checkpoints.ref)
+            self._metrics.took(self.monotonic() - began, made=True)
+            with suppress(EndComesError), guard():
+                known = (before, self.record.start, self.record.base, *self.record.saved)
+                self._metrics.bytes += self.work.size(commit, filter(None, known))
         except (AttemptError, GitError, OSError, EndComesError) as error:
             self.journal("no checkpoint this time", cause=str(error))
+            if not isinstance(error, EndComesError):
+                self._metrics.took(self.monotonic() - began, made=False)
         finally:
             self._make_room(commit)
 

@@ -1,6 +1,6 @@
 """The agent's work as the keeper sees it: its newest commit, and what is not committed, as objects that can be pushed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +23,7 @@ from gastown_operator.workload.snapshot import Snapshots
 #: A checkpoint has at most so many parents beside HEAD.
 _MAXIMUM_TIPS: Final = 16
 _MAXIMUM_CANDIDATES: Final = 256
+_SIZE_TIMEOUT: Final = 10.0
 
 
 @attrs.frozen
@@ -206,6 +207,12 @@ class Work:
     def count(self, head: str) -> int:
         """How many commits `head` has beyond the base."""
         return int(self.git.line("rev-list", "--count", f"{self.record.base}..{head}"))
+
+    def size(self, commit: str, without: Iterable[str]) -> int:
+        """Bytes of what `commit` has and other commits have not, as git keeps it; 0 where that cannot be told."""
+        call = ("rev-list", "--objects", "--disk-usage", "--ignore-missing", commit)
+        status, output, _ = self.git.attempt(*call, *(f"^{it}" for it in without), timeout=_SIZE_TIMEOUT)
+        return int(output) if status == 0 else 0
 
     def descends(self, head: str, from_commit: str) -> bool:
         """Whether `head` contains `from_commit`."""
