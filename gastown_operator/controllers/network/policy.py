@@ -19,6 +19,7 @@ from gastown_operator.controllers.network.settings import METADATA_RANGES, Netwo
 from gastown_operator.controllers.polecat.pod import COMPONENT
 from gastown_operator.gateway.settings import METRICS_PORT
 from gastown_operator.runtime.helpers import controller_reference
+from gastown_operator.workload import metrics
 
 JSON = dict[str, Any]
 
@@ -98,7 +99,7 @@ def _ingress(rig: Rig, settings: NetworkSettings) -> list[JSON]:
     reader = rig.spec.network.metrics_namespace or settings.metrics_namespace
     if not reader:
         return []
-    return [{"from": [_pods_of(reader)], "ports": _tcp([METRICS_PORT])}]
+    return [{"from": [_pods_of(reader)], "ports": _tcp([METRICS_PORT, metrics.PORT])}]
 
 
 def _egress(rig: Rig, settings: NetworkSettings) -> list[JSON]:

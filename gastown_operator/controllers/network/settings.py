@@ -35,7 +35,7 @@ class NetworkSettings:
 
     Attributes:
         cluster_ranges: what pods reach nothing in, but for what their rig allows.
-        metrics_namespace: namespace whose pods may read the gateways' metrics, where the rig names none; empty for nobody.
+        metrics_namespace: namespace whose pods may read the metrics of keepers and gateways, where the rig names none; empty for nobody.
         proxies: URLs of proxies that git and gateways use; they are reached wherever they are.
         namespaces: where policies are written; none means everywhere.
     """
@@ -62,7 +62,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=_namespace,
         default="",
         metavar="NAMESPACE",
-        help="namespace whose pods may read the gateways' metrics (default: none)",
+        help="namespace whose pods may read the metrics of polecats' pods (default: none)",
     )
 
 

@@ -20,7 +20,7 @@ from gastown_operator.controllers.polecat.provider import ModelAccess
 from gastown_operator.controllers.polecat.resolve import Resolved
 from gastown_operator.controllers.settings import OperatorSettings
 from gastown_operator.gateway.settings import METRICS_PORT, GatewaySettings
-from gastown_operator.workload import layout
+from gastown_operator.workload import layout, metrics
 from gastown_operator.workload.settings import Settings
 
 CLONE: Final = "clone"
@@ -54,6 +54,7 @@ def keeper(told: Settings, settings: OperatorSettings) -> JSON:
     checkpoint = {"exec": {"command": ["python3", "-m", "gastown_operator.workload", "checkpoint"]}}
     return {
         **_workload(KEEPER, environment, settings),
+        "ports": [{"name": "keeper-metrics", "containerPort": metrics.PORT, "protocol": "TCP"}],
         "lifecycle": {"preStop": checkpoint},
         "readinessProbe": {
             # A file is looked for, since a program that looks would have to start every ten seconds in every pod.

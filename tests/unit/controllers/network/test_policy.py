@@ -178,13 +178,17 @@ def test_nobody_reaches_the_pods_but_who_reads_metrics() -> None:
         rig(network={"metricsNamespace": "own"}), WORKERS, NetworkSettings(metrics_namespace="monitoring")
     )["spec"]
     assert nobody["ingress"] == []
-    assert [readers(spec) for spec in (named, own)] == [("monitoring", 4181), ("own", 4181)]
+    assert [readers(spec) for spec in (named, own)] == [
+        ("monitoring", [4181, 4182]),
+        ("own", [4181, 4182]),
+    ]
 
 
-def readers(spec: dict[str, Any]) -> tuple[str, int]:
+def readers(spec: dict[str, Any]) -> tuple[str, list[int]]:
     (rule,) = spec["ingress"]
-    (peer,), (port,) = rule["from"], rule["ports"]
-    return peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"], port["port"]
+    (peer,) = rule["from"]
+    ports = [it["port"] for it in rule["ports"]]
+    return peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"], ports
 
 
 def test_a_rig_without_limits_has_a_policy_that_allows_everything() -> None:
