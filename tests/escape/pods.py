@@ -113,8 +113,8 @@ def printed(site: Site, body: JSON, reads: str, *, until: str) -> str:
     namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
 
     def log() -> str:
-        text = site.cluster.log(namespace, name, reads)
-        return text if until in text else ""
+        whole_lines, _, _ = site.cluster.log(namespace, name, reads).rpartition("\n")
+        return whole_lines if until in whole_lines else ""
 
     found = eventually(log, f"{name} prints {until}")
     site.cluster.delete(POD, namespace, name, {"gracePeriodSeconds": 0})
