@@ -1,5 +1,8 @@
 """What a key may do on the server: the command that sshd forces on every session. `session.py REPOSITORIES_DIRECTORY`.
 
+A repository's hook `pack-objects` runs in the place of the command that it is given, which sends what a client fetches (git's
+`uploadpack.packObjectsHook`, which git does not take from a repository itself).
+
 Standard library only and one file, because sshd starts it without our package on the path.
 """
 
@@ -28,6 +31,19 @@ def repository(root: Path, asked: str) -> Path:
     refuse(f"'{asked}' does not appear to be a git repository")
 
 
+def sending(hook: Path) -> dict[str, str]:
+    """Settings by which a hook sends what is fetched, where there is one; git gives its path to a shell."""
+    return {"uploadpack.packObjectsHook": shlex.quote(str(hook))} if hook.is_file() else {}
+
+
+def configuration(settings: dict[str, str]) -> dict[str, str]:
+    """Variables that give git these settings."""
+    variables = {"GIT_CONFIG_COUNT": str(len(settings))}
+    for number, (name, value) in enumerate(settings.items()):
+        variables |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
+    return variables
+
+
 def main() -> NoReturn:
     """Become git serving the repository that the client asked for."""
     root = Path(sys.argv[1])
@@ -43,9 +59,7 @@ def main() -> NoReturn:
         "GIT_PROTOCOL": os.environ.get("GIT_PROTOCOL", ""),
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_CONFIG_COUNT": "1",
-        "GIT_CONFIG_KEY_0": "safe.directory",
-        "GIT_CONFIG_VALUE_0": "*",
+        **configuration({"safe.directory": "*", **sending(path / "hooks" / "pack-objects")}),
     }
     os.execvpe("git", ["git", SERVICES[command[0]], str(path)], environment)  # noqa: S606 - no shell is the point
 

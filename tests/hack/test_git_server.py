@@ -161,6 +161,13 @@ def test_a_hook_rejects_a_push_with_its_message(server: GitServer, client: Clien
     assert server.refs(repository) == before
 
 
+def test_a_hook_sends_what_is_fetched(server: GitServer, client: Client, repository: str) -> None:
+    server.install_hook(repository, "pack-objects", '#!/bin/sh\necho "$*" >&2\nexit 1\n')
+    answer = client.git("clone", "--quiet", server.ssh_url(repository), "work")
+    assert answer.returncode == 128
+    assert "git pack-objects --revs" in answer.stderr
+
+
 def test_a_password_clones_and_pushes_over_https(server: GitServer, client: Client, repository: str) -> None:
     url = server.https_url(repository).replace("https://", "https://developer:correct%20horse@")
     # Larger than http.postBuffer, so that git sends it in chunks.
