@@ -5,12 +5,14 @@ import json
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import anyio
 from attrs import define
 
 from gastown_operator.runtime.client import Client
 from gastown_operator.runtime.clock import Clock, SystemClock
 from gastown_operator.runtime.configuration import Connection, from_service_account
 from gastown_operator.runtime.objects import ObjectKey, PartialObject, Raw, Resource
+from tests.apiserver.rights import REVIEW, allowed, questions
 from tests.support.cluster import kubectl
 
 RBAC = "rbac.authorization.k8s.io"
@@ -35,12 +37,26 @@ class Account:
     namespace: str
     name: str = "copier"
 
+    @property
+    def user(self) -> str:
+        """What the API server calls it."""
+        return f"system:serviceaccount:{self.namespace}:{self.name}"
+
     async def create(self, *rules: Raw) -> None:
-        """Make it, with a Role of these rules, which it gets."""
+        """Make it, with a Role of these rules, which it has when this returns."""
         metadata = {"name": self.name, "namespace": self.namespace}
         await self.admin.create(ACCOUNT, {"metadata": metadata}, "test")
         await self.admin.create(ROLE, {"metadata": metadata, "rules": list(rules)}, "test")
         await self.give()
+        for question in questions(self.user, rules, self.namespace):
+            await self._until_allowed(question)
+
+    async def _until_allowed(self, question: Raw) -> None:
+        with anyio.fail_after(60):
+            while True:
+                if allowed(await self.admin.create(REVIEW, question, "test")):
+                    return
+                await anyio.sleep(0.02)
 
     async def give(self) -> None:
         """Give it its Role."""

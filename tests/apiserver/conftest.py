@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -25,14 +26,18 @@ from gastown_operator.runtime.transport import Transport
 from tests.apiserver.client import CRDS, Client, await_served
 from tests.support.audit import AuditLog
 from tests.support.lab import Lab
+from tests.support.waiting import eventually
 
 HERE = Path(__file__).parent
+TIMEOUT = 180
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.apiserver)
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(TIMEOUT))
 
 
 @pytest.fixture(scope="session")
@@ -93,10 +98,17 @@ def lab() -> Lab:
     return Lab(name, AuditLog(Path(log)))
 
 
+def _found(client: Client, path: str) -> bool:
+    return client.request("GET", path).ok
+
+
 @pytest.fixture
 def namespace(client: Client) -> Iterator[str]:
-    """A namespace of the test's own."""
+    """A namespace of the test's own, with what the cluster puts into every one."""
     name = f"test-{uuid4().hex[:12]}"
     client.create(NAMESPACE, {"metadata": {"name": name}}).object()
+    for given in ("serviceaccounts/default", "configmaps/kube-root-ca.crt"):
+        path = f"/api/v1/namespaces/{name}/{given}"
+        eventually(partial(_found, client, path), f"{given} of {name}")
     yield name
     client.request("DELETE", NAMESPACE.path(name=name)).object()

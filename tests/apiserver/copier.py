@@ -114,7 +114,7 @@ def copies_of(names: list[str]) -> set[str]:
     return {f"{name}-copy" for name in names}
 
 
-async def until(condition: Callable[[], bool], what: str = "", seconds: float = 20) -> None:
+async def until(condition: Callable[[], bool], what: str = "", seconds: float = 60) -> None:
     """Return when a condition holds. Raises AssertionError with `what` when it does not in time."""
     deadline = anyio.current_time() + seconds
     while True:

@@ -6,6 +6,7 @@ import os
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -22,13 +23,15 @@ from gastown_operator.runtime.certificates import CHECK_INTERVAL
 from gastown_operator.runtime.client import Client
 from gastown_operator.runtime.configuration import Connection, StaticToken
 from gastown_operator.runtime.metrics import Metrics
-from gastown_operator.runtime.objects import PartialObject, Resource
+from gastown_operator.runtime.objects import PartialObject, Raw, Resource
 from gastown_operator.runtime.server import Address, metrics_application, serve
 from gastown_operator.runtime.testing import VirtualClock
 from gastown_operator.runtime.transport import Transport
 from tests.apiserver.client import JSON
 from tests.apiserver.client import Client as Admin
+from tests.apiserver.rights import REVIEW, allowed, questions
 from tests.support.key_pairs import KeyPair, MountedSecret, make_pair
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -75,6 +78,9 @@ class Accounts:
         subject = {"kind": "ServiceAccount", **self._metadata(name)}
         self._make(ROLE, {"metadata": {"name": role}, "rules": rules})
         self._make(BINDING, {"metadata": {"name": role}, "roleRef": reference, "subjects": [subject]})
+        user = f"system:serviceaccount:{self.namespace}:{name}"
+        for question in questions(user, rules):
+            eventually(partial(self._allowed, question), f"{name} has its rights")
 
     def token(self, name: str) -> str:
         """Request a token."""
@@ -88,6 +94,9 @@ class Accounts:
     def clean(self) -> None:
         for resource, name in self.made:
             self.admin.request("DELETE", resource.path(name=name)).object()
+
+    def _allowed(self, question: Raw) -> bool:
+        return allowed(self.admin.create(REVIEW, dict(question)).object())
 
     def _metadata(self, name: str) -> JSON:
         return {"name": name, "namespace": self.namespace}
@@ -201,7 +210,7 @@ async def test_a_revoked_token_is_refused_once_the_answer_is_a_minute_old(
     assert (await operator.scrape(token))[0] == 200
     accounts.delete("prometheus")
     assert (await operator.scrape(token))[0] == 200
-    with anyio.fail_after(30):  # the API server believes its own answers for ten seconds
+    with anyio.fail_after(60):  # the API server believes its own answers for ten seconds
         operator.clock.move(60)
         while (await operator.scrape(token))[0] != 401:
             await anyio.sleep(0.2)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -86,7 +86,18 @@ class Throttle:
 
     @asynccontextmanager
     async def occupied(self) -> AsyncIterator[None]:
-        """Take the one seat: by a write whose body does not come."""
+        """Take the one seat: by a write whose body does not come. Nobody else of this account may be at work meanwhile."""
+        with anyio.fail_after(60):
+            while True:
+                # The server learns of the level and of who belongs there a moment after they are stored.
+                writer = await self._begin_a_write()
+                if await self._taken():
+                    break
+                writer.transport.abort()
+        yield
+        writer.transport.abort()
+
+    async def _begin_a_write(self) -> asyncio.StreamWriter:
         address = urlsplit(self.connection.server)
         authorization = await self.connection.credentials.authorization()
         _, writer = await asyncio.open_connection(address.hostname, address.port, ssl=self.connection.tls)
@@ -95,21 +106,21 @@ class Throttle:
             f"Authorization: {authorization}\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
         )
         writer.write(head.encode() + b"{")
-        await self._until_full()
-        yield
-        writer.transport.abort()
+        await writer.drain()
+        return writer
 
-    async def _until_full(self) -> None:
+    async def _taken(self) -> bool:
+        """Whether the level refuses soon, which a write that was counted elsewhere does not bring about."""
         transport = Transport(self.connection, Metrics(CollectorRegistry()), "probe")
         client = Client(transport, retry=RetryPolicy(attempts=1))
         try:
-            with anyio.fail_after(20):
-                while True:
-                    try:
-                        await client.list_page(CONFIG_MAP, self.account.namespace, limit=1)
-                    except TooManyRequests:
-                        return
-                    await anyio.sleep(POLL)
+            for _ in range(50):
+                try:
+                    await client.list_page(CONFIG_MAP, self.account.namespace, limit=1)
+                except TooManyRequests:
+                    return True
+                await anyio.sleep(POLL)
+            return False
         finally:
             await transport.close()
 
@@ -170,10 +181,12 @@ async def test_a_manager_that_is_refused_from_the_beginning_starts_when_it_is_le
     answers = Answers(manager, urlsplit(throttle.connection.server).netloc)
     await create_originals(admin, namespace, NAMES[:5])
     await throttle.create()
-    async with running(manager):
-        async with throttle.occupied():
+    async with AsyncExitStack() as seat:
+        await seat.enter_async_context(throttle.occupied())
+        async with running(manager):
             await until(lambda: "429" in manager.readyz.run().text, "it says why it is not ready")
             await until(lambda: answers.of(429, "GET") >= 2, "it tries again")
-        await until(lambda: copies(cache).keys() == copies_of(NAMES[:5]), "the copies")
-        assert manager.readyz.run().healthy
+            await seat.aclose()
+            await until(lambda: copies(cache).keys() == copies_of(NAMES[:5]), "the copies")
+            assert manager.readyz.run().healthy
     assert answers.of(429, "GET") <= 6

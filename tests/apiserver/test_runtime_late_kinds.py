@@ -56,7 +56,7 @@ class Widgets:
     async def remove(self) -> None:
         """Delete the CRD with all its objects, and wait until it has gone."""
         await self.admin.delete(CRD, self.key)
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             while True:
                 try:
                     await self.admin.get(CRD, self.key)
@@ -71,7 +71,7 @@ class Widgets:
             "kind": self.resource.kind,
             "metadata": {"name": name, "namespace": namespace},
         }
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             while True:
                 try:
                     await self.admin.create(self.resource, body, "test")

@@ -24,7 +24,7 @@ from tests.apiserver.link import Link
 from tests.support.cluster import CONFIG_MAP
 from tests.support.lab import Lab
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 
 OBJECTS = 10_000
 GROUPS = 100

@@ -32,9 +32,9 @@ from tests.support.lab import Lab
 from tests.support.operator_process import OperatorProcess
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
-DURATION, RENEW_DEADLINE, RETRY_PERIOD = 6.0, 4.0, 0.5  # short, and long enough for a busy machine
+DURATION, RENEW_DEADLINE, RETRY_PERIOD = 9.0, 6.0, 0.5  # short, and long enough for a busy machine
 STANDSTILL = 1.0
 ARGUMENTS = (
     *("--workload-image", "workload:1"),
@@ -217,7 +217,7 @@ def test_a_standby_takes_over_and_no_two_leaders_writes_mix(
     with slinger.slinging(POLECATS):
         slinger.until_pods(POLECATS // 10)
         old.process.send(fault)  # in the middle of its work
-    eventually(lambda: new.leads, "the standby leads", 2 * DURATION)
+    eventually(lambda: new.leads, "the standby leads")
     slinger.until_pods(POLECATS)
     if fault is signal.SIGSTOP:
         old.process.send(signal.SIGCONT)
@@ -253,8 +253,8 @@ def test_a_leader_that_stands_still_for_less_than_its_deadline_goes_on(
     with slinger.slinging(POLECATS):
         slinger.until_pods(POLECATS // 10)
         leader.process.send(signal.SIGSTOP)
-    sleep(STANDSTILL)  # the fault itself
-    leader.process.send(signal.SIGCONT)
+        sleep(STANDSTILL)  # the fault itself
+        leader.process.send(signal.SIGCONT)
     slinger.until_pods(POLECATS)
     assert leader.process.stop() == 0
     eventually(lambda: standby.leads, "the standby leads", DURATION)

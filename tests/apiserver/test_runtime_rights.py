@@ -64,7 +64,7 @@ async def test_a_manager_without_rights_serves_its_cache_and_goes_on_once_it_has
             assert cached(cache) == await live(admin, CONFIG_MAP, namespace)
         assert made.refusals == []
         assert relists(manager, CONFIG_MAP, "initial") == 1
-        assert 2 <= requests(manager, link.connection, 403) <= 6
+        assert 2 <= requests(manager, link.connection, 403) <= 10
 
 
 async def test_one_kind_that_may_not_be_read_does_not_stop_the_others(
@@ -139,13 +139,13 @@ async def test_only_who_may_change_an_owners_finalizers_can_block_its_deletion(
 
 async def until_refused(client: Client, resource: Resource[PartialObject], namespace: str) -> None:
     """Return when the API server knows of the change: rights reach it by a watch, too."""
-    for _ in range(200):
-        try:
-            await client.list_page(resource, namespace)
-        except Forbidden:
-            return
-        await anyio.sleep(POLL)
-    raise AssertionError("the right is still there")
+    with anyio.fail_after(60):
+        while True:
+            try:
+                await client.list_page(resource, namespace)
+            except Forbidden:
+                return
+            await anyio.sleep(POLL)
 
 
 def requests(manager: Manager, connection: Connection, code: int, method: str = "GET") -> float:
