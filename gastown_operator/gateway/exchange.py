@@ -9,8 +9,8 @@ import aiohttp
 from aiohttp import web
 from attrs import define, evolve, field
 
-from gastown_operator.agents.prices import Price
 from gastown_operator.gateway import bodies, failures, headers, retry
+from gastown_operator.gateway.account import Account
 from gastown_operator.gateway.bodies import Prepared
 from gastown_operator.gateway.credentials import Credential
 from gastown_operator.gateway.dialects.answer import Reader
@@ -18,7 +18,6 @@ from gastown_operator.gateway.failures import Failure
 from gastown_operator.gateway.routes import Kind, Route
 from gastown_operator.gateway.services import Services
 from gastown_operator.gateway.upstream import Call, FailedError, Opened
-from gastown_operator.gateway.usage import Usage, request_tokens
 
 #: A request that is answered sooner need not be measured at all.
 _SECONDS_UNTIL_RESERVED: Final = 0.05
@@ -51,16 +50,15 @@ class Exchange:
     route: Route
     _interrupted: Interrupt | None = field(init=False, default=None)
     _task: "asyncio.Task[web.StreamResponse] | None" = field(init=False, default=None)
-    _reader: Reader | None = field(init=False, default=None)
+    _account: Account = field(init=False)
     _prepared: Prepared = field(init=False, factory=lambda: Prepared(None))
-    _asked: int | None = field(init=False, default=None)
-    _sent: bool = field(init=False, default=False)
-    _price: Price | None = field(init=False, default=None)
-    _settled: bool = field(init=False, default=False)
     _agent_left: bool = field(init=False, default=False)
     _writing: bool = field(init=False, default=False)
     _started: float = field(init=False, default=0.0)
     _response: web.StreamResponse | None = field(init=False, default=None)
+
+    def __attrs_post_init__(self) -> None:
+        self._account = Account(self.services, self._work)
 
     async def run(self) -> web.StreamResponse:
         """Answer the request."""
@@ -77,15 +75,15 @@ class Exchange:
                 self._task.uncancel()
             return await self._broken_off(self._interrupted)
         finally:
-            await self._settle()
+            await self._account.settle()
 
     def interrupt(self, why: Interrupt) -> None:
         """Break off, unless only the accounts are missing: those are worth a moment."""
         if (
-            self._settled or self._task is asyncio.current_task()
+            self._account.settled or self._task is asyncio.current_task()
         ):  # it sees for itself that the budget is used up
             return
-        finished = self._reader is not None and self._reader.answer.finished
+        finished = self._account.reader is not None and self._account.reader.answer.finished
         if why is Interrupt.AGENT_LEFT and finished:
             self._agent_left = True
         elif (
@@ -113,45 +111,27 @@ class Exchange:
         content = await bodies.read(self.request)
         self._prepared = prepared = bodies.prepare(self.route, content, services.settings.model)
         credential = services.credential()
-        if self._work:
-            self._price = services.price(prepared.model)
-            services.ledger.sent(prepared.model, side=prepared.side)
-        reserving = asyncio.get_running_loop().call_later(_SECONDS_UNTIL_RESERVED, self._reserve)
+        self._account.begin(prepared)
+        reserving = asyncio.get_running_loop().call_later(_SECONDS_UNTIL_RESERVED, self._account.reserve)
         try:
             opened = await self._tries(prepared, credential)
         finally:
             reserving.cancel()
         if self._work and opened.reader is not None:
-            self._reader = opened.reader
             services.metrics.first_byte.observe(services.clock() - self._started)
-            self._usage(opened.reader)
+        self._account.answered(opened.reader)
         self._prepared = evolve(prepared, content=None)  # it would be held for as long as the answer takes
         return opened
-
-    def _reserve(self) -> None:
-        """Let a request that is on its way count as soon as it takes a while: many at a time would pass the budget by much.
-
-        Its price is that of a prompt from the cache until the provider says more.
-        """
-        if self._sent and not self._settled:
-            asked = self._estimate()
-            self.services.ledger.meter.running(id(self), Usage(asked, cache_read=asked), self._price)
-
-    def _estimate(self) -> int:
-        if self._asked is None:
-            self._asked = request_tokens(self._prepared.content or b"")
-        return self._asked
 
     async def _tries(self, prepared: Prepared, credential: Credential | None) -> Opened:
         tries = 0
         while True:
             tries += 1
-            self._sent = self._work
+            self._account.sending()
             try:
                 return await self.services.upstream.open(self._call(prepared, credential))
             except FailedError as error:
-                # What the provider refuses costs nothing; what takes too long is paid all the same.
-                self._sent = self._work and error.failure.reason == "TimedOut"
+                self._account.failed(error.failure)
                 wait = await self._wait(error.failure, tries, credential)
                 if wait is None:
                     raise
@@ -191,7 +171,7 @@ class Exchange:
             async with asyncio.timeout(idle) as timer:
                 async for chunk in opened.chunks():
                     self.services.traffic()
-                    reader = self._reader
+                    reader = self._account.reader
                     if reader is None:
                         timer.reschedule(loop.time() + idle)
                     elif reader.answer.finished:
@@ -205,15 +185,15 @@ class Exchange:
         except TimeoutError:
             if self._writing:
                 raise _AgentLeftError from None
-            if self._reader is None or not self._reader.answer.complete:
+            if self._account.reader is None or not self._account.reader.answer.complete:
                 return failures.unavailable(
                     "Stalled", f"the provider's answer made no progress for {idle:g} s"
                 )
         except (aiohttp.ClientError, OSError) as error:
             words = self.services.redactor.text(str(error))
             return failures.unavailable("BrokenOff", "the provider broke its answer off", words)
-        if self._reader is not None and not self._reader.answer.complete:
-            return self._failure(self._reader) or failures.unavailable(
+        if self._account.reader is not None and not self._account.reader.answer.complete:
+            return self._failure(self._account.reader) or failures.unavailable(
                 "BrokenOff", "the provider ended its answer before the model had finished"
             )
         return None
@@ -221,18 +201,12 @@ class Exchange:
     def _failure(self, reader: Reader | None) -> Failure | None:
         if reader is None:
             return None
-        usage, _ = self._usage(reader)
-        self.services.ledger.meter.running(id(self), usage, self._price)
+        self._account.passing(reader)
         if reader.answer.broken is not None:
             return self.services.upstream.broken(reader)
         if self.services.check_budget() and not reader.answer.finished:
             return self.services.spent()
         return None
-
-    def _usage(self, reader: Reader) -> tuple[Usage, bool]:
-        """So far; the request is measured only where the provider has not yet done so."""
-        asked = self._estimate() if reader.answer.reported.uncached is None else 0
-        return reader.usage(asked)
 
     async def _write(self, response: web.StreamResponse, chunk: bytes) -> None:
         if self._agent_left:
@@ -240,7 +214,7 @@ class Exchange:
         try:
             await self._to_agent(response.write(chunk))
         except _AgentLeftError:
-            if self._reader is None or not self._reader.answer.finished:
+            if self._account.reader is None or not self._account.reader.answer.finished:
                 raise
             self._agent_left = True
 
@@ -298,7 +272,7 @@ class Exchange:
 
     async def _break(self, response: web.StreamResponse, kind: str, said: str) -> None:
         """End the agent's connection so that nobody takes the answer for a whole one."""
-        await self._settle()
+        await self._account.settle()
         transport = self.request.transport
         try:
             if self._prepared.streamed and not self._agent_left:
@@ -312,18 +286,3 @@ class Exchange:
             return
         if transport is not None:
             transport.close()  # after what is written, and without the last chunk
-
-    async def _settle(self) -> None:
-        """Before the agent sees the end of its answer and perhaps ends, since the keeper then reads the record."""
-        if self._settled:
-            return
-        self._settled = True
-        usage, estimated = Usage(), False
-        if self._reader is not None:
-            usage, estimated = self._usage(self._reader)
-        elif self._sent:
-            usage, estimated = Usage(self._estimate()), True
-        if self._work:
-            self.services.settle(id(self), usage, self._price, estimated=estimated)
-            self.services.check_budget()
-            await self.services.publish()
