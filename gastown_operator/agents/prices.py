@@ -7,6 +7,8 @@ import json
 import re
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Final
 
 from attrs import evolve, frozen
@@ -62,23 +64,25 @@ def price_of(model: str, overrides: Mapping[str, Price] | None = None) -> Price 
     return None
 
 
+@lru_cache(maxsize=4)
 def parse_overrides(text: str) -> Mapping[str, Price]:
     """Prices by model from JSON such as `{"my-model": {"input": "3", "output": "15", "cache_read": "0.3"}}`; "" for none.
 
-    `cache_read` and `cache_write` default to `input`, `cache_write_1h` to 1.6 times `cache_write`.
+    `cache_read` and `cache_write` default to `input`, `cache_write_1h` to 1.6 times `cache_write`. The same text is parsed once: each look
+    at a polecat with a limit in dollars asks.
 
     Raises:
         ValueError: it is not that; the message says what is wrong.
     """
     if not text.strip():
-        return {}
+        return MappingProxyType({})
     try:
         body = json.loads(text, parse_float=str, parse_int=str)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"prices are not JSON: {error}") from None
     if not isinstance(body, dict):
         raise ValueError("prices must be an object: model name → prices")  # noqa: TRY004 - one kind of error
-    return {model: _price(model, entry) for model, entry in body.items()}
+    return MappingProxyType({model: _price(model, entry) for model, entry in body.items()})
 
 
 def _price(model: str, entry: Any) -> Price:
