@@ -49,8 +49,8 @@ class AgentConfig:
     provider: Provider | None = field(
         default=None,
         metadata=doc(
-            "Provider of the model. `litellm` without an endpoint counts as unset: the older operator stored it "
-            "by default. Defaults to the Rig's, else to the agent's own.",
+            "Provider of the model. `litellm` without an endpoint, on a Rig that has no provider of that name, counts as "
+            "unset: the older operator stored it by default. Defaults to the Rig's, else to the agent's own.",
             older=True,
         ),
     )
@@ -79,6 +79,6 @@ class AgentConfig:
 
     @property
     def chosen_provider(self) -> Provider | None:
-        """The provider that somebody chose; None for the older operator's stored default."""
+        """The provider that somebody chose; None for the older operator's stored default (on a Rig without that provider)."""
         unset = self.provider is Provider.LITELLM and not self.model_provider.endpoint
         return None if unset else self.provider

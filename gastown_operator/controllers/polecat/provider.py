@@ -56,9 +56,17 @@ def model_access(
     return access
 
 
+def chosen_provider(config: AgentConfig, rig: Rig) -> Provider | None:
+    """The provider that somebody chose, with an endpoint of its own or by the name of one of the rig's."""
+    chosen = config.chosen_provider
+    if chosen is None and any(entry.name == config.provider for entry in rig.spec.providers):
+        return config.provider
+    return chosen
+
+
 def check_destination(access: ModelAccess, rig: Rig) -> None:
     """Raise RefusedError where the rig's credential would go to another provider than the rig's, at that one's well-known address."""
-    lent_to = rig.spec.defaults.agent_config.chosen_provider or Provider.ANTHROPIC
+    lent_to = chosen_provider(rig.spec.defaults.agent_config, rig) or Provider.ANTHROPIC
     if (
         access.of_rig
         and access.credential is not None

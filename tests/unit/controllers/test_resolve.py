@@ -374,6 +374,16 @@ CREDENTIALS: Mapping[str, tuple[dict[str, Any], dict[str, Any], SecretKeySelecto
         SecretKeySelector("o", "k"),
         True,
     ),
+    "that of the rig's provider litellm, where it has one": (
+        {"agentConfig": {"provider": "litellm"}},
+        {
+            "providers": [
+                {"name": "litellm", "endpoint": "https://l.invalid", "secretRef": {"name": "l", "key": "k"}}
+            ]
+        },
+        SecretKeySelector("l", "k"),
+        True,
+    ),
     "that of its own endpoint's, whatever the default one is": (
         {"agentConfig": {"provider": "openai"}},
         {
