@@ -33,6 +33,8 @@ NOT_FOUND = HttpError(404, "not_found_error", "there is no such route", {})
 NO_JSON = HttpError(400, "invalid_request_error", "the body is no JSON object", {})
 WRONG_KEY = HttpError(401, "authentication_error", "invalid x-api-key", {})
 KEY_HEADERS = ("x-api-key", "authorization")
+# Between looks at whether answers are still held.
+HOLD_SECONDS = 0.1
 # A cut or stalled answer ends after at most so many parts.
 CUT_AFTER = 3
 
@@ -76,6 +78,14 @@ class ModelServer:
         """Return how many requests for an answer of that model there were."""
         return self._server.state.requests[model]
 
+    def hold(self, model: str) -> None:
+        """Give no answer of that model until it is released."""
+        self._server.state.held.add(model)
+
+    def release(self, model: str) -> None:
+        """Give the answers that were held, and the next ones at once."""
+        self._server.state.held.discard(model)
+
     def ways(self, model: str) -> frozenset[Way]:
         """Return in which ways answers of that model were asked for."""
         return frozenset(self._server.state.ways[model])
@@ -115,6 +125,7 @@ class _State:
         self._scripts: dict[str, Script] = {}
         self._wrong: Counter[tuple[str, int]] = Counter()
         self.requests: Counter[str] = Counter()
+        self.held: set[str] = set()
         self.ways: defaultdict[str, set[Way]] = defaultdict(set)
         # Readable once the server stops: nobody has to look at a clock for that.
         self._stopping, self._stopped = socket.socketpair()
@@ -245,7 +256,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_error(HttpError(400, "invalid_request_error", str(problem), {}), dialect)
             return
         self.server.log(f"{self.client_address[0]} {conversation.model}: {_summary(said)}")
-        if said.turn.fault is Fault.STALL_BEFORE or not self._pause(said):
+        if said.turn.fault is Fault.STALL_BEFORE or not (
+            self._pause(said) and self._wait(conversation.model)
+        ):
             self._stall()
         elif said.turn.error is not None:
             self._send_error(said.turn.error, dialect)
@@ -280,6 +293,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _pause(self, said: Reply) -> bool:
         """Wait as the turn says; whether there is somebody to go on for."""
         return not said.turn.pause or self.server.state.wait(self.connection, said.turn.pause)
+
+    def _wait(self, model: str) -> bool:
+        """Wait while answers of the model are held; whether there is somebody to go on for."""
+        state = self.server.state
+        while model in state.held:
+            if not state.wait(self.connection, HOLD_SECONDS):
+                return False
+        return True
 
     def _stall(self) -> None:
         """Say nothing more until the client or the server has gone."""

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import select
 import socket
 import threading
 import time
@@ -280,6 +281,17 @@ def test_a_stall_lasts_until_the_client_leaves() -> None:
         eventually(
             lambda: (server.requests("stall"), server.requests("stall-middle")) == (1, 1), "one request each"
         )
+
+
+def test_an_answer_is_held_until_it_is_released() -> None:
+    with connected() as (server, connection):
+        server.hold("m")
+        connection.request("POST", "/v1/messages", json.dumps(conversation()))
+        eventually(lambda: server.requests("m") == 1, "the request")
+        assert connection.sock is not None
+        assert select.select([connection.sock], [], [], 0.3)[0] == []
+        server.release("m")
+        assert connection.getresponse().status == 200
 
 
 def test_a_stall_ends_with_the_server() -> None:
