@@ -24,6 +24,7 @@ from tests.support.waiting import eventually
 METADATA = "169.254.169.254"
 OUTSIDE = "203.0.113.7"
 METRICS = 4181
+KEEPER = 4182
 #: A port of the rig's provider: pods may reach it outside, so that inside only the address is in the way.
 MODEL = 8000
 #: Not a port of anything that the rig names.
@@ -97,7 +98,7 @@ def tried(site: Site) -> Iterator[Tried]:
             for name, polecat in polecats.items():
                 found.answers[name] = answers(polecat)
                 address = address_of(site, polecat.namespace, f"polecat-{name}")
-                doors |= {f"{name} {port}": ("tcp", address, port) for port in (METRICS, MODEL)}
+                doors |= {f"{name} {port}": ("tcp", address, port) for port in (METRICS, KEEPER, MODEL)}
             for namespace in (readers, strangers):
                 address_of(site, namespace, "probe")
                 found.entered[namespace] = probe_from(namespace, "probe", doors)
@@ -174,10 +175,12 @@ def test_what_a_polecat_needs_is_reached(tried: Tried, place: str) -> None:
 def test_another_pod_does_not_reach_a_polecat(tried: Tried) -> None:
     assert tried.reached_by(tried.strangers, MODEL) == (False, True)
     assert tried.reached_by(tried.strangers, METRICS) == (False, True)
+    assert tried.reached_by(tried.strangers, KEEPER) == (False, True)
 
 
 def test_metrics_are_read_from_the_named_namespace_alone(tried: Tried) -> None:
     assert tried.reached_by(tried.readers, METRICS) == (True, True)
+    assert tried.reached_by(tried.readers, KEEPER) == (True, True)
 
 
 def test_the_readers_of_metrics_reach_no_other_port(tried: Tried) -> None:
