@@ -13,12 +13,9 @@ from gastown_operator.runtime.clock import Clock, SystemClock
 from gastown_operator.runtime.configuration import Connection, from_service_account
 from gastown_operator.runtime.objects import ObjectKey, PartialObject, Raw, Resource
 from tests.apiserver.rights import REVIEW, allowed, questions
-from tests.support.cluster import kubectl
+from tests.support.cluster import SERVICE_ACCOUNT, kubectl
 
 RBAC = "rbac.authorization.k8s.io"
-ACCOUNT = Resource(
-    "", "v1", "ServiceAccount", "serviceaccounts", namespaced=True, project=PartialObject.project
-)
 ROLE = Resource(RBAC, "v1", "Role", "roles", namespaced=True, project=PartialObject.project)
 BINDING = Resource(RBAC, "v1", "RoleBinding", "rolebindings", namespaced=True, project=PartialObject.project)
 BLOCK_DELETION: Raw = {"apiGroups": [""], "resources": ["configmaps/finalizers"], "verbs": ["update"]}
@@ -45,7 +42,7 @@ class Account:
     async def create(self, *rules: Raw) -> None:
         """Make it, with a Role of these rules, which it has when this returns."""
         metadata = {"name": self.name, "namespace": self.namespace}
-        await self.admin.create(ACCOUNT, {"metadata": metadata}, "test")
+        await self.admin.create(SERVICE_ACCOUNT, {"metadata": metadata}, "test")
         await self.admin.create(ROLE, {"metadata": metadata, "rules": list(rules)}, "test")
         await self.give()
         for question in questions(self.user, rules, self.namespace):

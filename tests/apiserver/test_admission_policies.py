@@ -13,7 +13,7 @@ from gastown_operator.api.polecat import POLECAT
 from gastown_operator.api.rig import RIG
 from gastown_operator.runtime.objects import PartialObject, Resource
 from tests.apiserver.client import JSON, MERGE_PATCH, Client, Response
-from tests.support.cluster import kubectl
+from tests.support.cluster import SERVICE_ACCOUNT, kubectl
 from tests.support.installation import MANIFESTS, POLICIES, install
 from tests.support.users import acting_as
 from tests.support.waiting import eventually
@@ -22,9 +22,6 @@ RBAC = "rbac.authorization.k8s.io"
 ROLE = Resource(RBAC, "v1", "ClusterRole", "clusterroles", namespaced=False, project=PartialObject.project)
 CLUSTER_BINDING = Resource(
     RBAC, "v1", "ClusterRoleBinding", "clusterrolebindings", namespaced=False, project=PartialObject.project
-)
-SERVICE_ACCOUNT = Resource(
-    "", "v1", "ServiceAccount", "serviceaccounts", namespaced=True, project=PartialObject.project
 )
 GROUP = "gastown.gastown.io"
 OPERATOR_USER = "system:serviceaccount:gastown-system:gastown-operator"

@@ -30,15 +30,13 @@ from gastown_operator.runtime.transport import Transport
 from tests.apiserver.client import JSON
 from tests.apiserver.client import Client as Admin
 from tests.apiserver.rights import REVIEW, allowed, questions
+from tests.support.cluster import SERVICE_ACCOUNT
 from tests.support.key_pairs import KeyPair, MountedSecret, make_pair
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
 RBAC = "rbac.authorization.k8s.io"
-SERVICE_ACCOUNT = Resource(
-    "", "v1", "ServiceAccount", "serviceaccounts", namespaced=True, project=PartialObject.project
-)
 ROLE = Resource(RBAC, "v1", "ClusterRole", "clusterroles", namespaced=False, project=PartialObject.project)
 BINDING = Resource(
     RBAC, "v1", "ClusterRoleBinding", "clusterrolebindings", namespaced=False, project=PartialObject.project

@@ -16,6 +16,9 @@ from gastown_operator.runtime.objects import PartialObject, Resource
 from tests.apiserver.client import JSON, Client
 
 SECRET = Resource("", "v1", "Secret", "secrets", namespaced=True, project=PartialObject.project)
+SERVICE_ACCOUNT = Resource(
+    "", "v1", "ServiceAccount", "serviceaccounts", namespaced=True, project=PartialObject.project
+)
 CONFIG_MAP = Resource("", "v1", "ConfigMap", "configmaps", namespaced=True, project=PartialObject.project)
 
 

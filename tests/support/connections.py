@@ -12,16 +12,17 @@ from tests.support.cluster import kubectl
 Place = tuple[str, str, int]
 """Protocol (`tcp`, or `dns` for a query over UDP), address and port."""
 
-#: Tries all places at once and prints one line: which of them answered. A dropped packet answers nothing, so patience is short.
+#: Tries all places at once and prints one line: which of them answered. A dropped packet answers nothing, so patience is short:
+#: enough for a lost one to be sent twice more.
 PROBE = """
 import json, socket, struct, sys, threading
 places, found = json.loads(sys.argv[1]), {}
 def tcp(address, port):
-    socket.create_connection((address, port), 2.5).close()
+    socket.create_connection((address, port), 4).close()
 def dns(address, port):
     names = b"".join(bytes([len(part)]) + part for part in b"kubernetes.default.svc.cluster.local".split(b"."))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as query:
-        query.settimeout(2.5)
+        query.settimeout(4)
         query.sendto(struct.pack(">6H", 7, 256, 1, 0, 0, 0) + names + b"\\0\\0\\1\\0\\1", (address, port))
         query.recv(512)
 def look(name, protocol, address, port):

@@ -84,7 +84,7 @@ class PolecatHandle:
         if phase == "Stuck":
             degraded = condition(status, "Degraded")
             assert (degraded["status"], degraded["reason"]) == ("True", reason)
-        told = eventually(lambda: self.events(reason), f"an Event with reason {reason}", 10)
+        told = self.until_event(reason)
         assert len(told) == 1, [event["note"] for event in told]
         assert "series" not in told[0], f"said {told[0]['series']['count']} times"
         assert told[0]["regarding"]["name"] == self.name
@@ -115,6 +115,10 @@ class PolecatHandle:
             for event in self.cluster.objects(EVENT, self.namespace)
             if event["regarding"].get("uid") == self.uid and reason in ("", event["reason"])
         ]
+
+    def until_event(self, reason: str) -> list[JSON]:
+        """Wait for the Events of a reason: they are written beside the status, and may come after it."""
+        return eventually(lambda: self.events(reason), f"an Event with reason {reason}")
 
     def pods(self) -> list[JSON]:
         """Return its pods, oldest first."""

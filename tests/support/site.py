@@ -16,10 +16,11 @@ from hack.git_server.server import GitServer
 from hack.git_server.ssh import generate_key
 from hack.lab.progress import Progress
 from tests.apiserver.client import JSON
-from tests.support.cluster import CONFIG_MAP, SECRET, Cluster, connect
+from tests.support.cluster import CONFIG_MAP, SECRET, SERVICE_ACCOUNT, Cluster, connect
 from tests.support.installation import install, operator_kubeconfig
 from tests.support.operator_process import OperatorProcess
 from tests.support.polecats import PolecatHandle
+from tests.support.waiting import eventually
 
 SECRET_NAME = "git-credentials"
 KNOWN_HOSTS_NAME = "known-hosts"
@@ -112,6 +113,10 @@ class Site:
         self.cluster.create(NAMESPACE, _restricted(unique))
         self._namespaces.append(unique)
         self.git.create_repository(unique, FILES)
+        # A controller gives it to the new namespace; until then the API server refuses pods, and says so after a second.
+        eventually(
+            lambda: self.cluster.get(SERVICE_ACCOUNT, unique, "default"), "the namespace's ServiceAccount"
+        )
         served = self.git.https_url if over_https else self.git.ssh_url
         rig = RigHandle(self, unique, unique, unique)
         if secret is None or secret:
