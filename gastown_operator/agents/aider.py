@@ -11,8 +11,8 @@ from gastown_operator.agents.launch import (
     RESERVED_EVERYWHERE,
     Launch,
     LaunchRequest,
-    command_of,
-    given_environment,
+    ModelAgent,
+    launch_of,
     model_of,
     provider_of,
     variable,
@@ -85,25 +85,19 @@ _RESERVED: Final = RESERVED_EVERYWHERE | {
 
 
 @frozen
-class Aider:
+class Aider(ModelAgent):
     """Runs `aider --message-file`, which edits the work tree and leaves committing to the keeper."""
 
-    holds_key: bool = True
-    needs_task: bool = True
     reserved: Collection[str] = _RESERVED
-    providers: frozenset[Provider] = frozenset(Provider)
-    default_provider: Provider | None = Provider.ANTHROPIC
 
     def launch(self, request: LaunchRequest) -> Launch:
         """Return the container's image, command, environment and files. Raises AgentConfigError."""
-        config = request.config
         dialect = _DIALECTS[provider_of("aider", self, request)]
-        model = f"{dialect.prefix}/{model_of('aider', config)}"
-        return Launch(
-            image=config.image or request.default_image,
-            command=command_of(config, _command(request, dialect, model)),
-            environment=[*_environment(request, dialect), *given_environment(config)],
-            model=config.model,
+        model = f"{dialect.prefix}/{model_of('aider', request.config)}"
+        return launch_of(
+            request,
+            _command(request, dialect, model),
+            _environment(request, dialect),
             files={
                 _METADATA: json.dumps({model: {**_METADATA_OF_MODEL, "litellm_provider": dialect.prefix}}),
                 _SETTINGS: json.dumps([{"name": "aider/extra_params", "extra_params": _parameters(dialect)}]),

@@ -10,8 +10,8 @@ from gastown_operator.agents.launch import (
     AgentConfigError,
     Launch,
     LaunchRequest,
-    command_of,
-    given_environment,
+    ModelAgent,
+    launch_of,
     provider_of,
     variable,
 )
@@ -57,14 +57,10 @@ _RESERVED: Final = RESERVED_EVERYWHERE | {
 
 
 @frozen
-class ClaudeCode:
+class ClaudeCode(ModelAgent):
     """Runs `claude --print`. It speaks the Anthropic Messages API only, whatever stands behind the endpoint."""
 
-    holds_key: bool = True
-    needs_task: bool = True
     reserved: Collection[str] = _RESERVED
-    providers: frozenset[Provider] = frozenset(Provider)
-    default_provider: Provider | None = Provider.ANTHROPIC
 
     def launch(self, request: LaunchRequest) -> Launch:
         """Return the container's image, command and environment. Raises AgentConfigError."""
@@ -78,13 +74,7 @@ class ClaudeCode:
             )
         provider_of("claude-code", self, request)
         model = ["--model", config.model] if config.model else []
-        return Launch(
-            image=config.image or request.default_image,
-            command=command_of(config, [*_COMMAND, *model]),
-            environment=[*_environment(request), *given_environment(config)],
-            model=config.model,
-            config_target=".claude",
-        )
+        return launch_of(request, [*_COMMAND, *model], _environment(request), config_target=".claude")
 
 
 def _environment(request: LaunchRequest) -> list[Mapping[str, Any]]:

@@ -9,7 +9,7 @@ from gastown_operator.agents.launch import (
     AgentConfigError,
     Launch,
     LaunchRequest,
-    given_environment,
+    launch_of,
     provider_of,
     variable,
 )
@@ -39,19 +39,13 @@ class Custom:
 
     def launch(self, request: LaunchRequest) -> Launch:
         """Return the container's image, command and environment. Raises AgentConfigError."""
-        config = request.config
-        if not config.command:
+        if not request.config.command:
             raise AgentConfigError(
                 "CommandMissing", 'agent "custom" needs agentConfig.command, for example ["sh", "-c", "…"]'
             )
         if request.chosen_provider is not None and request.gateway:
             provider_of("custom", self, request)
-        return Launch(
-            image=config.image or request.default_image,
-            command=[*config.command, *config.args],
-            environment=[*_environment(request), *given_environment(config)],
-            model=config.model,
-        )
+        return launch_of(request, (), _environment(request))
 
 
 def _environment(request: LaunchRequest) -> list[Mapping[str, Any]]:

@@ -115,6 +115,17 @@ class Adapter(Protocol):
         ...
 
 
+@frozen
+class ModelAgent:
+    """What the adapters of programs that ask a model have in common; each names its own `reserved`."""
+
+    holds_key: bool = True
+    needs_task: bool = True
+    reserved: Collection[str] = ()
+    providers: frozenset[Provider] = frozenset(Provider)
+    default_provider: Provider | None = Provider.ANTHROPIC
+
+
 #: Servers that people run themselves have no address of their own; these often ask for no key either.
 _OWN_SERVERS: Final = frozenset({Provider.LITELLM, Provider.OLLAMA})
 
@@ -152,9 +163,24 @@ def model_of(agent: str, config: AgentConfig) -> str:
     return config.model
 
 
-def command_of(config: AgentConfig, own: Sequence[str]) -> list[str]:
-    """The argument vector: what the configuration says in place of `own`, then its further arguments."""
-    return [*(config.command or own), *config.args]
+def launch_of(
+    request: LaunchRequest,
+    command: Sequence[str],
+    environment: Sequence[Mapping[str, Any]],
+    *,
+    files: Mapping[str, str] | None = None,
+    config_target: str = "",
+) -> Launch:
+    """How any agent runs: what is configured comes in place of its image and command, and after its arguments and variables."""
+    config = request.config
+    return Launch(
+        image=config.image or request.default_image,
+        command=[*(config.command or command), *config.args],
+        environment=[*environment, *_given_environment(config)],
+        model=config.model,
+        files=files or {},
+        config_target=config_target,
+    )
 
 
 #: Whom a program trusts, whom it asks instead of its target, and whose code runs under its name.
@@ -183,7 +209,7 @@ def from_secret(name: str, selector: SecretKeySelector) -> Mapping[str, Any]:
     return {"name": name, "valueFrom": {"secretKeyRef": {"name": selector.name, "key": selector.key}}}
 
 
-def given_environment(config: AgentConfig) -> list[Mapping[str, Any]]:
+def _given_environment(config: AgentConfig) -> list[Mapping[str, Any]]:
     """The variables that the configuration adds; they come last, so that they win."""
     return [
         {"name": entry.name, "valueFrom": entry.value_from}

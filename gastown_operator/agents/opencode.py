@@ -10,8 +10,8 @@ from gastown_operator.agents.launch import (
     RESERVED_EVERYWHERE,
     Launch,
     LaunchRequest,
-    command_of,
-    given_environment,
+    ModelAgent,
+    launch_of,
     model_of,
     provider_of,
     variable,
@@ -50,33 +50,22 @@ _RESERVED: Final = RESERVED_EVERYWHERE | {
 
 
 @frozen
-class OpenCode:
+class OpenCode(ModelAgent):
     """Runs `opencode run`, with its configuration in a variable: nothing in the repository comes before that."""
 
-    holds_key: bool = True
-    needs_task: bool = True
     reserved: Collection[str] = _RESERVED
-    providers: frozenset[Provider] = frozenset(Provider)
-    default_provider: Provider | None = Provider.ANTHROPIC
 
     def launch(self, request: LaunchRequest) -> Launch:
         """Return the container's image, command and environment. Raises AgentConfigError."""
-        config = request.config
         provider = provider_of("opencode", self, request)
-        model = f"{_NAMES[provider]}/{model_of('opencode', config)}"
+        model = f"{_NAMES[provider]}/{model_of('opencode', request.config)}"
         environment = [
             variable("OPENCODE_CONFIG_CONTENT", json.dumps(_configuration(request, _NAMES[provider]))),
             variable("OPENCODE_DISABLE_AUTOUPDATE", "1"),
             variable("OPENCODE_DISABLE_MODELS_FETCH", "1"),
             request.credential(_KEY),
         ]
-        return Launch(
-            image=config.image or request.default_image,
-            command=command_of(config, [*_COMMAND, model]),
-            environment=[*environment, *given_environment(config)],
-            model=config.model,
-            config_target=".config/opencode",
-        )
+        return launch_of(request, [*_COMMAND, model], environment, config_target=".config/opencode")
 
 
 def _configuration(request: LaunchRequest, name: str) -> Mapping[str, Any]:

@@ -19,7 +19,7 @@ from gastown_operator.controllers.polecat.decision import (
     retry_asked,
     whole_seconds,
 )
-from gastown_operator.controllers.polecat.follow import deletion, of_ended_pod, of_vanished_pod, with_pod
+from gastown_operator.controllers.polecat.follow import deletion, end, of_ended_pod, of_vanished_pod
 from gastown_operator.controllers.polecat.observe import Observed
 from gastown_operator.controllers.polecat.status import MERGED, State
 from gastown_operator.runtime.helpers import remove_finalizer
@@ -75,13 +75,7 @@ def _end_pod(polecat: Polecat, pod: Pod) -> Decision:
     """Delete its pod, once the status says that there was one: if its end is not seen, what it could cost is charged."""
     if polecat.status.pod_active:
         return Decision(None, polecat.status, deletion(pod))
-    state = State(
-        phase=PolecatPhase.WORKING,
-        reason="PodEnding",
-        message="it is being deleted: its pod is ending; its work is being pushed",
-        progressing=True,
-    )
-    return Decision(state, with_pod(polecat, pod), deletion(pod))
+    return end(polecat, pod, "PodEnding", "it is being deleted")
 
 
 def _wanted_again(polecat: Polecat) -> bool:

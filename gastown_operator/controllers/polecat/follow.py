@@ -24,7 +24,7 @@ def follow(polecat: Polecat, pod: Pod, settings: OperatorSettings, now: datetime
     """Its pod is there and has not ended."""
     status = with_pod(polecat, pod)
     if pod.metadata.deletion_timestamp is not None and status.phase is not PolecatPhase.STUCK:
-        return _ending(status)
+        return end(polecat, pod, "PodEnding", "its pod was deleted")
     if pod.phase is PodPhase.RUNNING:
         return _inactive(pod, status) if is_inactive(pod, now) else _working(pod, status)
     if _told_that_it_cannot_start(polecat) and changed_since(polecat):
@@ -91,14 +91,15 @@ def _inactive(pod: Pod, status: PolecatStatus) -> Decision:
     return Decision(state, status)
 
 
-def _ending(status: PolecatStatus) -> Decision:
+def end(polecat: Polecat, pod: Pod, reason: str, why: str) -> Decision:
+    """Its pod is to end, and gets its grace, in which the keeper pushes."""
     state = State(
         phase=PolecatPhase.WORKING,
-        reason="PodEnding",
-        message="its pod is being deleted; its work is being pushed",
+        reason=reason,
+        message=f"{why}: pod {pod.metadata.name} is ending; its work is being pushed",
         progressing=True,
     )
-    return Decision(state, status)
+    return Decision(state, with_pod(polecat, pod), deletion(pod))
 
 
 def of_ended_pod(polecat: Polecat, pod: Pod) -> Conclusion:

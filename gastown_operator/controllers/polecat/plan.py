@@ -10,7 +10,7 @@ from attrs import evolve
 
 from gastown_operator.api import labels
 from gastown_operator.api.common import Budget
-from gastown_operator.api.core import POD, Pod
+from gastown_operator.api.core import POD
 from gastown_operator.api.labels import SPENDING_FINALIZER
 from gastown_operator.api.polecat import POLECAT, DesiredState, Polecat, PolecatPhase
 from gastown_operator.api.rig import Rig
@@ -26,11 +26,10 @@ from gastown_operator.controllers.polecat.decision import (
 )
 from gastown_operator.controllers.polecat.ended import ended, leave
 from gastown_operator.controllers.polecat.follow import (
-    deletion,
+    end,
     follow,
     of_ended_pod,
     of_vanished_pod,
-    with_pod,
 )
 from gastown_operator.controllers.polecat.line import NEED_HELP, Wait, until_it_starves
 from gastown_operator.controllers.polecat.observe import Observed
@@ -88,7 +87,7 @@ def _decide(observed: Observed, settings: OperatorSettings, now: datetime) -> De
     if polecat.spec.desired_state is DesiredState.TERMINATED:
         return _terminate(observed, now)
     if pod is not None and polecat.spec.desired_state is DesiredState.IDLE:
-        return _pause(polecat, pod)
+        return end(polecat, pod, "Pausing", "spec.desiredState is Idle")
     if pod is not None:
         return follow(polecat, pod, settings, now)
     if polecat.spec.desired_state is DesiredState.IDLE:
@@ -100,13 +99,7 @@ def _terminate(observed: Observed, now: datetime) -> Decision:
     """The user wants it to stop: the pod gets its grace, in which the keeper pushes."""
     polecat, pod = observed.polecat, observed.pod
     if pod is not None:
-        state = State(
-            phase=PolecatPhase.WORKING,
-            reason="Terminating",
-            message=f"pod {pod.metadata.name} is ending; its work is being pushed",
-            progressing=True,
-        )
-        return Decision(state, with_pod(polecat, pod), deletion(pod))
+        return end(polecat, pod, "Terminating", "spec.desiredState is Terminated")
     state = State(
         phase=PolecatPhase.TERMINATED,
         reason="Terminated",
@@ -115,17 +108,6 @@ def _terminate(observed: Observed, now: datetime) -> Decision:
         event="Normal",
     )
     return Decision(state, evolve(polecat.status, pod_active=False, finished_at=whole_seconds(now)))
-
-
-def _pause(polecat: Polecat, pod: Pod) -> Decision:
-    """The user wants it to stop for now: the pod gets its grace; what is pushed in it is where the next attempt starts."""
-    state = State(
-        phase=PolecatPhase.WORKING,
-        reason="Pausing",
-        message=f"spec.desiredState is Idle: pod {pod.metadata.name} is ending; its work is being pushed",
-        progressing=True,
-    )
-    return Decision(state, with_pod(polecat, pod), deletion(pod))
 
 
 def _idle(polecat: Polecat) -> Decision:

@@ -29,6 +29,7 @@ CALLS: Final = {
     "_refused": 1,
     "_branch": 1,
     "_stuck": 2,
+    "end": 2,
 }
 #: A reason stands right after a member of these; of how a model answered, only what is configured wrongly keeps its own.
 BEFORE: Final = {"Outcome": "", "OutcomeClass": "", "RigPhase": "", "ModelOutcome": "CONFIG"}
