@@ -12,6 +12,7 @@ import pytest
 from attrs import frozen
 
 from gastown_operator.api.core import NAMESPACE
+from gastown_operator.api.networkpolicy import NETWORK_POLICY
 from gastown_operator.api.polecat import POLECAT
 from gastown_operator.api.rig import RIG
 from tests.apiserver.client import JSON
@@ -106,6 +107,9 @@ def test_two_hundred_polecats_work_within_their_rigs_limits(
 
 
 def _ready(cluster: Cluster, rigs: list[Rig]) -> bool:
+    """Whether their pods may start: polecats that had to wait for the policies would be written of once more."""
+    if not all(cluster.objects(NETWORK_POLICY, rig.name) for rig in rigs):
+        return False
     phases = [(cluster.get(RIG, "", rig.name) or {}).get("status", {}).get("phase") for rig in rigs]
     return phases == ["Ready"] * len(rigs)
 

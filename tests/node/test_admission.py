@@ -7,11 +7,14 @@ from attrs import define
 
 from gastown_operator.api.core import POD
 from tests.support.active_pods import ActivePods
+from tests.support.cluster import kubectl
 from tests.support.polecats import PolecatHandle, condition
 from tests.support.site import RigHandle, Site
 
-#: Works for long enough to be seen at it.
-BUSY = "echo busy; sleep 4; date > work.txt"
+ENOUGH = "/gastown/home/enough"
+#: Works until it is told that it has been seen at it.
+HELD = f"echo busy; until [ -e {ENOUGH} ]; do sleep 1; done; date > work.txt"
+BUSY = "sleep 4; date > work.txt"
 
 
 def _occupied(site: Site, namespace: str, name: str) -> str:
@@ -35,6 +38,13 @@ def _occupied(site: Site, namespace: str, name: str) -> str:
     return uid
 
 
+def _release(polecat: PolecatHandle) -> None:
+    """Let it go on."""
+    polecat.until_agent_says("busy")
+    pod = ("--namespace", polecat.namespace, f"polecat-{polecat.name}", "--container", "agent")
+    kubectl("exec", *pod, "--", "touch", ENOUGH)
+
+
 @define
 class Queues:
     """Three rigs with something to wait for, all at once."""
@@ -56,10 +66,10 @@ def queues(site: Site) -> Iterator[Queues]:
     with ActivePods(site.cluster) as pods:
         yield Queues(
             bead=bead,
-            older=bead.sling("older", BUSY, beadID="gt-1"),
+            older=bead.sling("older", HELD, beadID="gt-1"),
             younger=bead.sling("younger", BUSY, beadID="gt-1"),
             narrow=narrow,
-            crowd=[narrow.sling(f"narrow-{number}", BUSY) for number in range(5)],
+            crowd=[narrow.sling(f"narrow-{number}", HELD if number < 2 else BUSY) for number in range(5)],
             taken=taken,
             theirs=_occupied(site, taken.namespace, "polecat-taken"),
             pods=pods,
@@ -70,16 +80,22 @@ def test_of_two_polecats_with_one_bead_the_younger_waits(queues: Queues) -> None
     older, younger = queues.older, queues.younger
     status = younger.tells("Idle", "BeadInUse", '"older"', '"gt-1"')
     assert condition(status, "Queued")["status"] == "True"
+    _release(older)
     older.until("Done")
     assert younger.until("Done")["startedAt"] >= older.status["finishedAt"]
     assert queues.bead.refs["refs/heads/polecat/younger"] == younger.status["headCommit"]
 
 
 def test_no_more_polecats_work_at_once_than_the_rig_allows(queues: Queues) -> None:
+    first, others = queues.crowd[:2], queues.crowd[2:]
+    for polecat in others:
+        polecat.until_event("RigAtCapacity")
+    for polecat in first:
+        _release(polecat)
     for polecat in queues.crowd:
         polecat.until("Done", seconds=120)
     assert queues.pods.most(queues.narrow.name) == 2
-    assert sum(bool(polecat.events("RigAtCapacity")) for polecat in queues.crowd) == 3
+    assert [polecat.events("RigAtCapacity") for polecat in first] == [[], []]
     starts = [polecat.status["startedAt"] for polecat in queues.crowd]
     assert max(starts[:2]) <= min(starts[2:])
     assert max(starts[2:4]) <= starts[4]

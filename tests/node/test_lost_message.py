@@ -123,8 +123,10 @@ def test_work_whose_report_was_lost_is_found_on_the_server(
     loss.kill(layout, pod)
     held[name].file.unlink()
 
-    polecat.tells("Idle", loss.reason, "another attempt")
     status = polecat.tells("Done", "Done", "polecat/lost")
     assert status["attempt"] == 2
+    assert status["attempts"][0]["reason"] == loss.reason
+    (told,) = polecat.until_event(loss.reason)
+    assert "another attempt" in told["note"]
     assert status["headCommit"] == rig.refs["refs/heads/polecat/lost"] == rig.refs[done]
     assert site.git.show(rig.repository, status["headCommit"], "runs.txt") == "run\n"

@@ -1,5 +1,7 @@
 """Pods that are lost while work is not pushed: the next attempt starts from what is on the git server, and ends the work."""
 
+import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -100,20 +102,20 @@ def test_after_an_abrupt_loss_at_most_one_checkpoint_interval_is_missing(
     rig, polecat = working["lost"]
     checkpoint = polecat.ref("wip")
     eventually(lambda: checkpoint in rig.refs, "the first checkpoint", 120)
-    # Late in the interval, so that there is something to lose.
-    eventually(
-        lambda: _last_line(polecat) - _lines(site, rig, checkpoint) >= INTERVAL - 2, "work to lose", 120
-    )
     layout, uid = Layout(lab.name), polecat.pods()[0]["metadata"]["uid"]
+    # Late in the interval, so that there is something to lose.
+    eventually(_unchanged(lambda: _lines(site, rig, checkpoint), INTERVAL - 2), "work to lose", 120)
     pod_processes.kill(layout, uid)
     assert pod_processes.processes(layout, uid) == []
-    written, saved = _last_line(polecat), _lines(site, rig, checkpoint)
-    assert saved <= written <= saved + INTERVAL + CHECKPOINT_SECONDS
+    written, pushed = _last_line(polecat), _lines(site, rig, checkpoint)
 
     status = polecat.until("Done")
     assert _attempts(status) == [("Infrastructure", "PodInterrupted"), ("Succeeded", "Succeeded")]
     found, newest, *_ = site.cluster.log(rig.namespace, status["podName"], "agent").splitlines()
-    assert (found, newest) == (f"found {saved}", f"Lines to {saved // 4 * 4}")
+    saved, committed = int(found.removeprefix("found ")), int(newest.removeprefix("Lines to "))
+    # A push may have been on the server already when its sender was killed, and a checkpoint may come between a line and its commit.
+    assert pushed <= saved < written <= saved + INTERVAL + CHECKPOINT_SECONDS
+    assert saved - 8 < committed <= saved
     assert rig.files(status["headCommit"]) == {"README.md", "lines.txt", "finished.txt"}
 
 
@@ -131,7 +133,7 @@ def test_the_attempt_after_a_stubborn_one_starts_with_all_that_it_had(site: Site
     status = polecat.until("Done")
     assert (status["attempt"], status["round"]) == (2, 1)
     assert _attempts(status) == [("Infrastructure", "PodDeleted"), ("Succeeded", "Succeeded")]
-    (told,) = polecat.events("PodDeleted")
+    (told,) = polecat.until_event("PodDeleted")
     assert "another attempt starts from what is saved" in told["note"]
     assert rig.files(status["headCommit"]) == {"README.md", "big.bin", "unfinished.txt", "finished.txt"}
     size = site.git.git(rig.repository, "cat-file", "-s", f"{status['headCommit']}:big.bin")
@@ -143,7 +145,7 @@ def test_the_attempt_after_a_stubborn_one_starts_with_all_that_it_had(site: Site
 def test_killed_kubelet_and_containerd_cost_a_run_nothing(site: Site, working: Working, lab: Lab) -> None:
     rig, polecat = working["survivor"]
     for component in ("kubelet", "containerd"):
-        before = _last_line(polecat)
+        before = eventually(lambda: _last_line(polecat), "the agent counts")
         anyio.run(partial(lab.restart, component, kill=True))
         polecat.until_agent_says(f"\n{before + 2}\n")
     enough = ("exec", "polecat-survivor", "-c", "agent", "--", "touch", ENOUGH)
@@ -154,6 +156,16 @@ def test_killed_kubelet_and_containerd_cost_a_run_nothing(site: Site, working: W
     lines = site.git.show(rig.repository, status["headCommit"], "lines.txt").splitlines()
     assert lines == [str(number) for number in range(1, len(lines) + 1)]
     assert site.cluster.log(rig.namespace, "polecat-survivor", "agent").splitlines() == lines
+
+
+def _unchanged(look: Callable[[], int], seconds: float) -> Callable[[], bool]:
+    """Whether what it looks at has been the same for so long, as far as was seen."""
+    since: dict[int, float] = {}
+
+    def long_enough() -> bool:
+        return time.monotonic() - since.setdefault(look(), time.monotonic()) >= seconds
+
+    return long_enough
 
 
 def _drain(rig: RigHandle) -> None:

@@ -13,9 +13,11 @@ from tests.support.cluster import environment
 from tests.support.site import Site
 
 HOW = "hack/cluster exec --name node -- .venv/bin/pytest tests/node"
-#: How often; each repetition has its own seed, which its name tells. GASTOWN_SEED begins with a given one.
+#: How often; each repetition has its own seed, which its name tells. GASTOWN_SEED begins with a given one, the long form with any.
 KILLS = int(os.environ.get("GASTOWN_KILLS", "3"))
-FIRST = int(os.environ.get("GASTOWN_SEED", "0")) or secrets.randbelow(1_000_000)
+FIRST = int(
+    os.environ.get("GASTOWN_SEED", secrets.randbelow(1_000_000) if os.environ.get("GASTOWN_FULL") else 1)
+)
 AGENT = "sleep 6; date > work.txt"
 #: From creation to `Done`, about.
 LIFE_SECONDS = 10.0
@@ -38,7 +40,9 @@ def test_a_killed_operator_makes_no_second_pod_and_loses_none(site: Site, seed: 
     site.operator.kill()
     site.operator.start()
 
-    status = polecat.tells("Done", "Done", "polecat/killed")
+    status = polecat.until("Done", "Done")
+    # One, or none where the kill came between the status and its Event.
+    assert len(polecat.events("Done")) <= 1
     assert rig.refs["refs/heads/polecat/killed"] == status["headCommit"]
     assert status["attempt"] == 1
     created = [

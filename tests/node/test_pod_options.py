@@ -14,6 +14,7 @@ from tests.support import gates, volumes
 from tests.support.cluster import kubectl
 from tests.support.polecats import PolecatHandle, condition
 from tests.support.site import RigHandle, Site
+from tests.support.waiting import eventually
 
 #: Fails the first time that it works on the repository, and leaves work.
 SECOND_TIME = """\
@@ -55,6 +56,8 @@ def rigs(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[
     limit = {"type": "Container", "max": {"memory": "100Mi"}}
     _create(rigs["limited"], "v1", "LimitRange", "small", {"limits": [limit]})
     _create(rigs["quota"], "v1", "ResourceQuota", "none", {"hard": {"pods": "0"}})
+    computed = ("--for=jsonpath={.status.hard.pods}=0", "--timeout=60s", "resourcequota/none")
+    kubectl("--namespace", rigs["quota"].namespace, "wait", *computed)
     runtime = {
         "apiVersion": "node.k8s.io/v1",
         "kind": "RuntimeClass",
@@ -75,6 +78,16 @@ def _create(rig: RigHandle, version: str, kind: str, name: str, spec: Mapping[st
     metadata = {"namespace": rig.namespace, "name": name}
     body = {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec}
     kubectl("apply", "--filename=-", stdin=json.dumps(body))
+
+
+def _limits(rig: RigHandle) -> bool:
+    """Whether pods of the rig's namespace are refused for their memory; admission learns of LimitRanges by a watch of its own."""
+    container = {"name": "probe", "image": "probe", "resources": {"limits": {"memory": "4Gi"}}}
+    probe = {
+        "metadata": {"namespace": rig.namespace, "name": "probe"},
+        "spec": {"containers": [container]},
+    }
+    return "maximum memory" in rig.site.cluster.client.create(POD, probe, dry_run=True).message
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +136,7 @@ def test_a_pod_beyond_a_limit_range_is_refused_with_the_server_s_words(
     polecat = slung["limited"]
     polecat.tells("Stuck", "PodRefused", "maximum memory usage per Container is 100Mi")
     kubectl("--namespace", rigs["limited"].namespace, "delete", "limitrange", "small")
+    eventually(lambda: not _limits(rigs["limited"]), "the server has learnt that there is no limit any more")
     polecat.patch({"taskDescription": "Try again."})
     polecat.until("Done")
 
@@ -159,7 +173,7 @@ def test_what_is_paused_goes_on_from_its_saved_work(site: Site, slung: dict[str,
     polecat.until_agent_says("ready")
     polecat.patch({"desiredState": "Idle"})
     polecat.until("Idle", "Idle")
-    (told,) = polecat.events("Idle")
+    (told,) = polecat.until_event("Idle")
     assert "set it to Working to go on" in told["note"]
     polecat.patch({"desiredState": "Working"})
     status = polecat.until("Done")
