@@ -52,6 +52,7 @@ KINDS: Final[tuple[Kind, ...]] = (
             Column("ReservedTokens", ".status.dayBudget.reservedTokens", "integer", wide=True),
             Column("LeftTokens", ".status.dayBudget.leftTokens", "integer", wide=True),
             Column("SpentUSD", ".status.dayBudget.spentCostUSD", wide=True),
+            Column("AtLeast", ".status.dayBudget.costIsLowerBound", "boolean", wide=True),
             Column("ReservedUSD", ".status.dayBudget.reservedCostUSD", wide=True),
             Column("LeftUSD", ".status.dayBudget.leftCostUSD", wide=True),
             Column("Resets", ".status.dayBudget.resetsAt", wide=True),
