@@ -67,6 +67,8 @@ def branch_problem(name: str) -> str:
         return "begins with '-'"
     if _FORBIDDEN_IN_REF.search(name):
         return "has white space, control characters or one of ~ ^ : ? * [ \\"
+    if name.startswith("refs/"):
+        return "begins with 'refs/', so that git could take it for another ref"
     if name in ("@", "HEAD"):
         return "is a name that git reserves"
     if ".." in name or "@{" in name or name.endswith("."):

@@ -96,6 +96,7 @@ def test_a_rig_that_must_not_be_used_is_refused_with_a_reason(spec: dict[str, An
 
 @given(st.text("ab-./@{~^:?*[\\ \x7f\té\nH", min_size=1, max_size=8))
 @example("HEAD")
+@example("refs/heads/main")
 @example("@")
 @example("a.lock/b")
 def test_git_accepts_every_branch_name_that_we_accept(name: str) -> None:
@@ -106,7 +107,7 @@ def test_git_accepts_every_branch_name_that_we_accept(name: str) -> None:
 @given(st.from_regex(r"[a-zA-Z0-9._/-]{1,12}", fullmatch=True))
 def test_we_accept_every_branch_name_of_the_schema_that_git_accepts(name: str) -> None:
     git = subprocess.run(["git", "check-ref-format", f"refs/heads/{name}"], check=False, capture_output=True)
-    allowed = git.returncode == 0 and not name.startswith("-") and name != "HEAD"
+    allowed = git.returncode == 0 and not name.startswith(("-", "refs/")) and name != "HEAD"
     assert (branch_problem(name) == "") is allowed
 
 
