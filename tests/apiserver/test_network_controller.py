@@ -9,17 +9,24 @@ from attrs import define
 
 from gastown_operator.api.core import NAMESPACE
 from gastown_operator.api.networkpolicy import NETWORK_POLICY
+from gastown_operator.api.polecat import POLECAT
 from gastown_operator.api.rig import RIG
 from gastown_operator.runtime.events import EVENT
+from gastown_operator.runtime.objects import PartialObject, Resource
 from tests.apiserver.client import JSON
 from tests.support.audit import AuditLog, Write
 from tests.support.cluster import Cluster, connect, environment
 from tests.support.installation import install, operator_kubeconfig
 from tests.support.operator_process import OperatorProcess
+from tests.support.polecats import PolecatHandle, condition
 from tests.support.waiting import eventually
 
 HOW = "hack/cluster exec --name apiserver -- .venv/bin/pytest tests/apiserver"
 WALL = "default-deny-gastown"
+#: What the rig's spec needs for its polecats to start.
+REACHED = {"network": {"allow": [{"cidr": "10.250.0.1/32", "ports": [2222]}]}}
+NO_POLICIES = {"count/networkpolicies.networking.k8s.io": "0"}
+QUOTA = Resource("", "v1", "ResourceQuota", "resourcequotas", namespaced=True, project=PartialObject.project)
 
 
 @define
@@ -51,6 +58,37 @@ class Place:
     def change_policy(self, change: JSON) -> None:
         stored = {"metadata": {"namespace": self.namespace, "name": self.policy}}
         self.cluster.client.patch(NETWORK_POLICY, stored, change).object()
+
+    def told(self, reason: str) -> list[JSON]:
+        """The Events about the rig."""
+        return [
+            event
+            for event in self.cluster.objects(EVENT, "default")
+            if event["regarding"]["name"] == self.rig and event["reason"] == reason
+        ]
+
+    def create_rig(self, name: str) -> None:
+        """Create a rig that works in the first namespace."""
+        spec = {
+            "gitURL": "ssh://git@10.250.0.1:2222/a.git",
+            "beadsPrefix": "gt",
+            "workNamespace": self.namespace,
+            "provision": {"witness": False, "refinery": False},
+        }
+        self.cluster.create(RIG, {"metadata": {"name": name}, "spec": spec})
+
+    def sling(self, namespace: str) -> PolecatHandle:
+        """Create a Polecat of the rig whose pod finds no node."""
+        spec = {
+            "rig": self.rig,
+            "desiredState": "Working",
+            "taskDescription": "Do it.",
+            "agent": "custom",
+            "agentConfig": {"command": ["true"]},
+        }
+        body = {"metadata": {"namespace": namespace, "name": "toast"}, "spec": spec}
+        stored = self.cluster.create(POLECAT, body)
+        return PolecatHandle(self.cluster, namespace, "toast", stored["metadata"]["uid"], [])
 
     def writes(self, position: int) -> list[Write]:
         return [
@@ -84,14 +122,8 @@ def place(running: Cluster) -> Iterator[Place]:
     made = Place(running, audit, f"net-{unique}", f"net-{unique}", f"net-{unique}-other")
     for name in (made.namespace, made.other):
         running.create(NAMESPACE, {"metadata": {"name": name}})
-    spec = {
-        "gitURL": "ssh://git@10.250.0.1:2222/a.git",
-        "beadsPrefix": "gt",
-        "workNamespace": made.namespace,
-        "provision": {"witness": False, "refinery": False},
-    }
     position = audit.end()
-    running.create(RIG, {"metadata": {"name": made.rig}, "spec": spec})
+    made.create_rig(made.rig)
     made.await_policies(made.namespace, WALL, made.policy)
     # Not to be taken for writes of the test: the API server logs a write after it has answered it.
     eventually(
@@ -103,23 +135,13 @@ def place(running: Cluster) -> Iterator[Place]:
         running.delete(NAMESPACE, "", name)
 
 
-def test_a_rig_owns_its_policy_and_is_told_what_is_not_reached(place: Place) -> None:
+def test_a_rig_is_told_what_is_not_reached(place: Place) -> None:
     policy = place.policies(place.namespace)[place.policy]
-    (owner,) = policy["metadata"]["ownerReferences"]
-    assert (owner["kind"], owner["name"], owner["controller"]) == ("Rig", place.rig, True)
     assert (
         "{cidr: 10.250.0.1/32, ports: [2222]}" in policy["metadata"]["annotations"]["gastown.io/unreachable"]
     )
-
-    def told() -> list[JSON]:
-        return [
-            event
-            for event in place.cluster.objects(EVENT, "default")
-            if event["regarding"]["name"] == place.rig and event["reason"] == "NetworkBlocked"
-        ]
-
-    eventually(lambda: len(told()) == 1, "an Event about what is not reached")
-    place.change_rig({"network": {"allow": [{"cidr": "10.250.0.1/32", "ports": [2222]}]}})
+    eventually(lambda: len(place.told("NetworkBlocked")) == 1, "an Event about what is not reached")
+    place.change_rig(REACHED)
     eventually(
         lambda: (
             "gastown.io/unreachable"
@@ -127,7 +149,7 @@ def test_a_rig_owns_its_policy_and_is_told_what_is_not_reached(place: Place) -> 
         ),
         "nothing is out of reach any more",
     )
-    assert len(told()) == 1
+    assert len(place.told("NetworkBlocked")) == 1
 
 
 @pytest.mark.parametrize(
@@ -137,9 +159,8 @@ def test_a_rig_owns_its_policy_and_is_told_what_is_not_reached(place: Place) -> 
         {"spec": {"egress": None}},
         {"spec": {"podSelector": {"matchLabels": {"gastown.io/rig": "nobody"}}}},
         {"metadata": {"labels": {"app.kubernetes.io/managed-by": "somebody"}}},
-        {"metadata": {"ownerReferences": []}},
     ],
-    ids=["opened", "closed", "aimed elsewhere", "hidden", "disowned"],
+    ids=["opened", "closed", "aimed elsewhere", "hidden"],
 )
 def test_an_edited_policy_is_put_right_by_one_write(place: Place, change: JSON) -> None:
     before = place.policies(place.namespace)[place.policy]
@@ -148,7 +169,7 @@ def test_an_edited_policy_is_put_right_by_one_write(place: Place, change: JSON) 
 
     def right() -> bool:
         now = place.policies(place.namespace)[place.policy]
-        same = ("labels", "annotations", "ownerReferences")
+        same = ("labels", "annotations")
         return now["spec"] == before["spec"] and all(
             now["metadata"].get(name) == before["metadata"][name] for name in same
         )
@@ -192,3 +213,54 @@ def test_nothing_is_written_once_all_is_right(place: Place) -> None:
         lambda: len(place.writes(position)) == len((WALL, place.policy)), "their writes in the audit log"
     )
     assert {write.namespace for write in place.writes(position)} == {place.other}
+
+
+def test_policies_stay_without_their_rig_until_its_last_pod_has_ended(place: Place) -> None:
+    place.change_rig(REACHED)
+    polecat = place.sling(place.namespace)
+    eventually(polecat.pods, "the polecat has a pod")
+    place.cluster.delete(RIG, "", place.rig)
+    # The watch tells of this rig after the end of the other one.
+    other = f"{place.rig}-next"
+    place.create_rig(other)
+    policies = place.await_policies(place.namespace, WALL, place.policy, f"gastown-{other}")
+    # Nor will the garbage collector take it.
+    assert "ownerReferences" not in policies[place.policy]["metadata"]
+
+    polecat.delete()
+    place.await_policies(place.namespace, WALL, f"gastown-{other}")
+    place.cluster.delete(RIG, "", other)
+    place.await_policies(place.namespace)
+
+
+def test_no_pod_starts_where_the_policy_is_refused_until_it_is_not(place: Place) -> None:
+    namespace = place.other
+    quota = {"metadata": {"namespace": namespace, "name": "none"}, "spec": {"hard": NO_POLICIES}}
+    place.cluster.create(QUOTA, quota)
+    eventually(
+        lambda: (place.cluster.get(QUOTA, namespace, "none") or {}).get("status", {}).get("hard"),
+        "the quota holds",
+    )
+    position = place.audit.end()
+    place.change_rig({"allowedNamespaces": [place.namespace, namespace], **REACHED})
+    polecat = place.sling(namespace)
+
+    (told,) = eventually(lambda: place.told("NetworkPolicyRefused"), "the rig is told")
+    assert f'namespace "{namespace}"' in told["note"]
+    assert "exceeded quota" in told["note"]
+    eventually(
+        lambda: condition(polecat.status, "Queued").get("reason") == "NetworkPolicyPending",
+        "the polecat waits",
+    )
+    assert f"kubectl describe rig {place.rig}" in condition(polecat.status, "Ready")["message"]
+    # Tried again, said once.
+    eventually(
+        lambda: [write.status for write in place.writes(position)].count(403) > 1,
+        "it is tried again",
+    )
+    assert len(place.told("NetworkPolicyRefused")) == 1
+    assert polecat.pods() == []
+
+    place.cluster.delete(QUOTA, namespace, "none")
+    place.await_policies(namespace, WALL, place.policy)
+    eventually(polecat.pods, "the pod starts by itself")

@@ -1,17 +1,18 @@
-"""What the network controller looks at before it decides: one namespace, the rigs that work there, and our policies in it."""
+"""What the network controller looks at before it decides: one namespace, the rigs that work there, our policies and pods in it."""
 
 from collections.abc import Iterable
 from typing import Final
 
 from attrs import frozen
 
-from gastown_operator.api.core import Namespace
+from gastown_operator.api.core import Namespace, Pod
 from gastown_operator.api.networkpolicy import NetworkPolicy
 from gastown_operator.api.rig import Rig
 from gastown_operator.runtime.store import Store
 
 RIGS_BY_NAMESPACE: Final = "namespace"
 POLICIES_BY_NAMESPACE: Final = "namespace"
+PODS_BY_NAMESPACE: Final = "namespace"
 
 
 @frozen
@@ -21,11 +22,13 @@ class Observed:
     Attributes:
         rigs: those whose polecats may run in it, by name.
         policies: the NetworkPolicies in it that carry our labels.
+        pods: those of ours in it whose containers may still run.
     """
 
     namespace: Namespace
     rigs: tuple[Rig, ...]
     policies: tuple[NetworkPolicy, ...]
+    pods: tuple[Pod, ...] = ()
 
 
 @frozen
@@ -35,6 +38,7 @@ class Caches:
     namespaces: Store[Namespace]
     rigs: Store[Rig]
     policies: Store[NetworkPolicy]
+    pods: Store[Pod]
 
     def observe(self, namespace: Namespace) -> Observed:
         """Read everything from the caches, without awaiting: one consistent moment."""
@@ -43,12 +47,18 @@ class Caches:
             namespace,
             self.rigs.by_index(RIGS_BY_NAMESPACE, name),
             self.policies.by_index(POLICIES_BY_NAMESPACE, name),
+            self.pods.by_index(PODS_BY_NAMESPACE, name),
         )
 
 
 def namespaces_of(rig: Rig) -> Iterable[str]:
     """Index: the namespaces where a rig's polecats and its children may run."""
     return dict.fromkeys((rig.spec.work_namespace, *rig.spec.allowed_namespaces))
+
+
+def running_by_namespace(pod: Pod) -> Iterable[str]:
+    """Index: the namespace of a pod whose containers may still run."""
+    return () if pod.phase.terminal else (pod.metadata.namespace,)
 
 
 def by_namespace(policy: NetworkPolicy) -> Iterable[str]:

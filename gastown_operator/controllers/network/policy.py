@@ -1,12 +1,12 @@
 """The NetworkPolicies themselves. Policies add up: what any of them allows is allowed, so the wall is harmless beside them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from typing import Any, Final
 
 from gastown_operator.api import labels, names
 from gastown_operator.api.network import NetworkEndpoint
-from gastown_operator.api.rig import RIG, Rig
+from gastown_operator.api.rig import Rig
 from gastown_operator.controllers import git_job
 from gastown_operator.controllers.network.destinations import (
     Destination,
@@ -18,7 +18,6 @@ from gastown_operator.controllers.network.destinations import (
 from gastown_operator.controllers.network.settings import METADATA_RANGES, NetworkSettings, Range
 from gastown_operator.controllers.polecat.pod import COMPONENT
 from gastown_operator.gateway.settings import METRICS_PORT
-from gastown_operator.runtime.helpers import controller_reference
 from gastown_operator.workload import metrics
 
 JSON = dict[str, Any]
@@ -45,7 +44,10 @@ def policy_name(rig: str) -> str:
 
 
 def rig_policy(rig: Rig, namespace: str, settings: NetworkSettings) -> JSON:
-    """The policy of a rig's pods in a namespace, owned by the rig."""
+    """The policy of a rig's pods in a namespace.
+
+    Nobody owns it: the garbage collector would take it with its rig, while pods of the rig still run.
+    """
     name = rig.metadata.name
     exact = {labels.RIG: name}
     untold = "; ".join(problems(rig, settings))
@@ -53,7 +55,6 @@ def rig_policy(rig: Rig, namespace: str, settings: NetworkSettings) -> JSON:
         policy_name(name),
         namespace,
         {**exact, **({BLOCKED: untold} if untold else {})},
-        [controller_reference(RIG, rig.metadata, block_deletion=False)],
         {
             "podSelector": {
                 "matchLabels": {**_OURS, labels.RIG: names.label_value(name)},
@@ -68,28 +69,19 @@ def rig_policy(rig: Rig, namespace: str, settings: NetworkSettings) -> JSON:
     )
 
 
-def wall(rigs: Sequence[Rig], namespace: str) -> JSON:
-    """The policy that allows our pods nothing, owned by all rigs of the namespace: it goes with the last one."""
-    owners = [
-        {**controller_reference(RIG, rig.metadata, block_deletion=False), "controller": False} for rig in rigs
-    ]
+def wall(namespace: str) -> JSON:
+    """The policy that allows our pods nothing."""
     spec = {
         "podSelector": {"matchLabels": _OURS},
         "policyTypes": ["Ingress", "Egress"],
         "ingress": [],
         "egress": [],
     }
-    return _policy(WALL, namespace, {}, owners, spec)
+    return _policy(WALL, namespace, {}, spec)
 
 
-def _policy(name: str, namespace: str, annotations: dict[str, str], owners: list[JSON], spec: JSON) -> JSON:
-    metadata = {
-        "name": name,
-        "namespace": namespace,
-        "labels": OUR_LABELS,
-        "annotations": annotations,
-        "ownerReferences": owners,
-    }
+def _policy(name: str, namespace: str, annotations: dict[str, str], spec: JSON) -> JSON:
+    metadata = {"name": name, "namespace": namespace, "labels": OUR_LABELS, "annotations": annotations}
     return {"metadata": metadata, "spec": spec}
 
 

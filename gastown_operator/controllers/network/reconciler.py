@@ -6,17 +6,19 @@ from typing import Any, Final
 from attrs import define, field
 
 from gastown_operator.api import labels
-from gastown_operator.api.core import NAMESPACE, Namespace
+from gastown_operator.api.core import NAMESPACE, POD, Namespace, Pod
 from gastown_operator.api.networkpolicy import NETWORK_POLICY, NetworkPolicy
 from gastown_operator.api.rig import RIG, Rig
 from gastown_operator.controllers.network.fence import Fence
 from gastown_operator.controllers.network.observe import (
+    PODS_BY_NAMESPACE,
     POLICIES_BY_NAMESPACE,
     RIGS_BY_NAMESPACE,
     Caches,
     Observed,
     by_namespace,
     namespaces_of,
+    running_by_namespace,
 )
 from gastown_operator.controllers.network.plan import plan
 from gastown_operator.controllers.network.settings import NetworkSettings
@@ -35,9 +37,10 @@ from gastown_operator.runtime.plan import EventNote, Plan
 from gastown_operator.runtime.store import Event, EventType
 
 NAME: Final = "network"
-#: Seconds until a refused write is tried again: rights and admission policies change without an event for us.
-REFUSED_RETRY: Final = 60.0
-POLICY_SELECTOR: Final = f"{labels.MANAGED_BY}={labels.OPERATOR}"
+#: Seconds until a refused write is tried again, at first and at most: rights, quotas and admission policies change without an event for us.
+FIRST_RETRY: Final = 5.0
+LAST_RETRY: Final = 60.0
+OUR_SELECTOR: Final = f"{labels.MANAGED_BY}={labels.OPERATOR}"
 
 
 @define
@@ -48,12 +51,13 @@ class NetworkReconciler:
     executor: Executor
     settings: NetworkSettings
     _refusals: dict[ObjectKey, str] = field(init=False, factory=dict)
+    _pauses: dict[ObjectKey, float] = field(init=False, factory=dict)
 
     async def reconcile(self, key: ObjectKey) -> Result:
         """Observe, plan, execute. Everything is one namespace, so no two workers ever write one policy."""
         namespace = self.caches.namespaces.get(key)
         if namespace is None:
-            self._refusals.pop(key, None)
+            self._forget(key)
             return Result()
         observed = self.caches.observe(namespace)
         decided = plan(observed, self.settings)
@@ -61,17 +65,27 @@ class NetworkReconciler:
             execution = await self.executor.execute(NAMESPACE, namespace, decided)
             if execution.refusal is not None:
                 await self._refused(observed, execution.refusal)
-                return Result(requeue_after=REFUSED_RETRY)
-        self._refusals.pop(key, None)
+                pause = self._pauses.get(key, FIRST_RETRY)
+                self._pauses[key] = min(2 * pause, LAST_RETRY)
+                return Result(requeue_after=pause)
+        self._forget(key)
         return Result()
 
+    def _forget(self, key: ObjectKey) -> None:
+        """Nothing is refused there."""
+        self._refusals.pop(key, None)
+        self._pauses.pop(key, None)
+
     async def _refused(self, observed: Observed, refusal: Refusal) -> None:
-        """Tell the rigs of the namespace that their pods are not fenced in, once for each cause."""
+        """Tell the rigs of the namespace that their pods are not fenced in as they should be, once for each cause."""
         key, cause = observed.namespace.metadata.key, str(refusal.error)
         if self._refusals.get(key) == cause:
             return
         self._refusals[key] = cause
-        text = f'the API server refused a NetworkPolicy in namespace "{key.name}", so pods there are not limited: {cause}'
+        text = (
+            f'the API server refused a NetworkPolicy in namespace "{key.name}": {cause}; without its policy no polecat starts '
+            "there, and a change of it does not reach those that run; it is tried again at least every minute"
+        )
         for rig in observed.rigs:
             await self.executor.execute(
                 RIG, rig, Plan(events=(EventNote("Warning", "NetworkPolicyRefused", text),))
@@ -84,8 +98,9 @@ def register(manager: Manager, settings: NetworkSettings) -> Fence:
         namespaces=manager.store(NAMESPACE),
         rigs=manager.store(RIG, {RIGS_BY_NAMESPACE: namespaces_of}),
         policies=manager.store(
-            NETWORK_POLICY, {POLICIES_BY_NAMESPACE: by_namespace}, label_selector=POLICY_SELECTOR
+            NETWORK_POLICY, {POLICIES_BY_NAMESPACE: by_namespace}, label_selector=OUR_SELECTOR
         ),
+        pods=manager.store(POD, {PODS_BY_NAMESPACE: running_by_namespace}, label_selector=OUR_SELECTOR),
     )
 
     def in_scope(name: str) -> bool:
@@ -97,10 +112,21 @@ def register(manager: Manager, settings: NetworkSettings) -> Fence:
             if rig is not None:
                 yield from (ObjectKey("", name) for name in namespaces_of(rig) if in_scope(name))
 
+    def of_pod(event: Event[Pod]) -> Iterable[ObjectKey]:
+        """The end of a pod matters where its rig does not work any more."""
+        metadata = event.object.metadata
+        if event.type is not EventType.DELETED and not event.object.phase.terminal:
+            return ()
+        rigs = caches.rigs.by_index(RIGS_BY_NAMESPACE, metadata.namespace)
+        rig = metadata.annotations.get(labels.RIG)
+        wanted = any(rig == it.metadata.name for it in rigs)
+        return () if wanted or not in_scope(metadata.namespace) else (ObjectKey("", metadata.namespace),)
+
     watches: list[Watch[Any]] = [
         for_object(NAMESPACE, lambda event: _comes_or_goes(event) and in_scope(event.object.metadata.name)),
         mapped(RIG, of_rig, generation_changed),
         mapped(NETWORK_POLICY, _namespace_of),
+        mapped(POD, of_pod),
     ]
     manager.add(
         Controller(NAME, NetworkReconciler(caches, manager.executor(NAME), settings), watches, concurrency=2)

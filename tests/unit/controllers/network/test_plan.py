@@ -4,11 +4,14 @@ from typing import Any
 
 import attrs
 
+from gastown_operator.api import labels
+from gastown_operator.api.core import POD, Pod
 from gastown_operator.api.networkpolicy import NETWORK_POLICY, NetworkPolicy
 from gastown_operator.api.rig import RIG, Rig
-from gastown_operator.controllers.network.observe import Observed, namespaces_of
+from gastown_operator.controllers.network.observe import Observed, namespaces_of, running_by_namespace
 from gastown_operator.controllers.network.plan import plan
 from gastown_operator.controllers.network.settings import NetworkSettings
+from gastown_operator.runtime.objects import OwnerReference
 from gastown_operator.runtime.plan import Apply, Delete, Plan
 from tests.unit.controllers.objects import WORKERS, namespace, rig, rig_body
 
@@ -16,8 +19,18 @@ SETTINGS = NetworkSettings()
 INSIDE = "ssh://git@10.250.0.1:2222/a.git"
 
 
-def observed(*rigs: Rig, policies: tuple[NetworkPolicy, ...] = ()) -> Observed:
-    return Observed(namespace(), rigs, policies)
+def observed(*rigs: Rig, policies: tuple[NetworkPolicy, ...] = (), pods: tuple[Pod, ...] = ()) -> Observed:
+    return Observed(namespace(), rigs, policies, pods)
+
+
+def pod_of(name: str, phase: str = "Running") -> Pod:
+    """A pod of a rig."""
+    metadata = {"namespace": WORKERS, "name": f"polecat-of-{name}", "labels": {labels.RIG: name}}
+    return POD.project({"metadata": metadata, "status": {"phase": phase}})
+
+
+def bodies(decided: Plan) -> list[Any]:
+    return [action.body for action in decided.actions if isinstance(action, Apply)]
 
 
 def stored(decided: Plan) -> tuple[NetworkPolicy, ...]:
@@ -83,7 +96,30 @@ def test_a_changed_rig_changes_its_policy_alone() -> None:
 def test_a_rig_that_left_takes_its_policy_with_it() -> None:
     policies = stored(plan(observed(rig("one"), rig("two")), SETTINGS))
     decided = plan(observed(rig("one"), policies=policies), SETTINGS)
-    assert (written(decided), deleted(decided)) == (["default-deny-gastown"], ["gastown-two"])
+    assert (written(decided), deleted(decided)) == ([], ["gastown-two"])
+
+
+def test_what_limits_pods_that_still_run_stays_without_their_rig() -> None:
+    policies = stored(plan(observed(rig("one"), rig("two")), SETTINGS))
+    decided = plan(observed(policies=policies, pods=(pod_of("two"),)), SETTINGS)
+    assert (written(decided), deleted(decided)) == ([], ["gastown-one"])
+
+
+def test_a_pod_that_has_ended_needs_no_policy() -> None:
+    assert list(running_by_namespace(pod_of("one"))) == [WORKERS]
+    assert [
+        *running_by_namespace(pod_of("one", "Failed")),
+        *running_by_namespace(pod_of("one", "Succeeded")),
+    ] == []
+
+
+def test_a_rig_is_not_left_the_owner_of_its_policy() -> None:
+    wall, policy = stored(plan(observed(rig()), SETTINGS))
+    owner = OwnerReference("gastown.gastown.io/v1alpha1", "Rig", "project", "rig-project", controller=True)
+    owned = attrs.evolve(policy, metadata=attrs.evolve(policy.metadata, owner_references=(owner,)))
+    decided = plan(observed(rig(), policies=(wall, owned)), SETTINGS)
+    assert written(decided) == ["gastown-project"]
+    assert all("ownerReferences" not in body["metadata"] for body in bodies(decided))
 
 
 def test_nothing_of_ours_stays_in_a_namespace_that_no_rig_uses() -> None:
