@@ -181,19 +181,31 @@ POLECATS: Final[Sequence[Attempt]] = (
         "another-repository",
         "the rig's git credential for another repository",
         "CredentialBoundToRig",
-        "cloned, where the Rig allows a Secret with the same key",
+        "read and written to, where the Rig allows a Secret with the same key",
+    ),
+    Attempt(
+        "another-secret",
+        "another Secret of the namespace as the git credential",
+        "SecretNotAllowed",
+        "mounted, where the Rig allows the Secret",
     ),
     Attempt(
         "another-endpoint",
         "the rig's model credential for another endpoint",
         "EndpointNotAllowed",
-        "sent there, where the Rig names it as a provider",
+        "accepted there, where the Rig names it as a provider",
     ),
     Attempt(
         "another-provider",
         "the rig's model credential for a provider of another name",
         "EndpointNotAllowed",
-        "sent there, where the Rig names it as a provider",
+        "accepted there, where the Rig names it as a provider",
+    ),
+    Attempt(
+        "gateway-disabled",
+        "the model's credential in the agent's environment, without a gateway",
+        "PolicyRefused",
+        "the agent has it, where the Rig's policy allows `gateway: Disabled`",
     ),
     Attempt(
         "environment-from-secret",
@@ -211,13 +223,13 @@ POLECATS: Final[Sequence[Attempt]] = (
         "injector-annotation",
         "an annotation by which an injector adds a container with secrets",
         "PolicyRefused",
-        "on the pod, where the Rig's policy allows podAnnotations",
+        "the git key in the agent's environment, where the Rig's policy allows podAnnotations and an injector obeys",
     ),
     Attempt(
         "pod-label",
         "a label that another NetworkPolicy selects",
         "PolicyRefused",
-        "on the pod, where the Rig's policy allows podLabels",
+        "a port outside is reached, where the Rig's policy allows podLabels and such a policy opens it",
     ),
     Attempt(
         "service-account",
@@ -232,10 +244,22 @@ POLECATS: Final[Sequence[Attempt]] = (
         "on the pod, where the Rig's policy allows tolerations",
     ),
     Attempt(
+        "priority-class",
+        "the priority of a node's own pods, which evict others",
+        "PolicyRefused",
+        "on the pod, where the Rig's policy allows priorityClassName",
+    ),
+    Attempt(
+        "known-hosts",
+        "host keys of one's own choice",
+        "ConfigMapNotAllowed",
+        "cloned from the server that they verify, where the Rig allows the ConfigMap",
+    ),
+    Attempt(
         "host-key-checking",
         "a git server that nobody verified",
         "PolicyRefused",
-        "not verified, where the Rig's policy allows it",
+        "cloned from, where the Rig's policy allows it",
     ),
     Attempt(
         "own-label",
@@ -247,13 +271,19 @@ POLECATS: Final[Sequence[Attempt]] = (
         "foreign-namespace",
         "a Polecat of the rig in a namespace of one's own",
         "NamespaceNotAllowed",
-        "it runs, where the Rig allows the namespace",
+        "its work is pushed, where the Rig allows the namespace",
     ),
     Attempt(
         "foreign-recovery-key",
         "the recovery key of a Polecat in another namespace",
-        "its own namespace is put before it",
-        "a key in the same namespace is used as it is",
+        "its own namespace is put before it: it starts anew",
+        "the other's work is its own, in the same namespace once that one is deleted",
+    ),
+    Attempt(
+        "recovery-key",
+        "the recovery key of another Polecat in the same namespace",
+        "RecoveryKeyInUse",
+        "taken, once that one is deleted: it is what a restored Polecat finds its work by",
     ),
     Attempt(
         "foreign-dependency",
@@ -265,7 +295,7 @@ POLECATS: Final[Sequence[Attempt]] = (
         "forged-owner",
         "an owner reference to a Convoy that did not make it",
         "refused by a ValidatingAdmissionPolicy",
-        "stored, for a cluster administrator",
+        "taken, without the policy `gastown-objects`",
     ),
 )
 GROUPS: Final = (

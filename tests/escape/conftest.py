@@ -15,7 +15,7 @@ from tests.support.site import Site, open_site
 HERE = Path(__file__).parent
 HOW = "hack/cluster exec --name node -- .venv/bin/pytest tests/escape"
 WORKLOAD_IMAGE = "localhost/gastown-workload:dev"
-TIMEOUT = 180
+TIMEOUT = 240
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,174 +1,127 @@
 """Somebody who may only create Polecats: what a Rig refuses by default, and what the same Polecat wins where the Rig allows it."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from string import Template
 from uuid import uuid4
 
 import pytest
-from attrs import field, frozen
 
-from gastown_operator.api.core import NAMESPACE
+from gastown_operator.api.core import NAMESPACE, POD
 from gastown_operator.api.labels import MANAGED_BY, RECOVERY_KEY
+from gastown_operator.api.networkpolicy import NETWORK_POLICY
 from gastown_operator.api.polecat import POLECAT
 from gastown_operator.api.rig import RIG
+from hack.model_server.script import load_script
+from hack.model_server.server import ModelServer
 from tests.apiserver.client import JSON
+from tests.escape import pods
 from tests.escape.attempts import attempts
-from tests.support.cluster import kubectl
+from tests.escape.cases import CASES, COPY, INJECT, MODEL_KEY, MODEL_SECRET, OPEN, TREASURE, with_places
+from tests.support.cluster import CONFIG_MAP, SECRET, kubectl
+from tests.support.connections import outside
+from tests.support.installation import POLICIES
 from tests.support.polecats import PolecatHandle, condition
-from tests.support.site import SECRET_NAME, WORK, RigHandle, Site
+from tests.support.site import KNOWN_HOSTS_NAME, SECRET_NAME, WORK, RigHandle, Site, agent
 from tests.support.users import acting_as
 from tests.support.waiting import eventually
 
-ELSEWHERE = "ssh://git@git.example.invalid/mine.git"
-ENDPOINT = "https://models.example.invalid"
-COPY = "copy-of-the-key"
-
-
-@frozen
-class Case:
-    """One Polecat, refused by a Rig as it is by default, and taken by one that allows it.
-
-    Attributes:
-        spec: of the Polecat.
-        reason: why it is refused.
-        allowed: what the permissive Rig's spec has.
-        shows: what is found in the pod of the permissive Rig.
-    """
-
-    spec: JSON
-    reason: str
-    allowed: JSON
-    shows: Callable[[JSON], bool]
-    taken: JSON = field(factory=dict)
-
-
-def _kubernetes(**fields: Any) -> JSON:
-    return {"kubernetes": fields}
-
-
-def _config(**fields: Any) -> JSON:
-    return {"agentConfig": {"command": ["sh", "-c", WORK], **fields}}
-
-
-def _policy(item: str) -> JSON:
-    return {"policy": {"allow": [item]}}
-
-
-def _holds(word: str) -> Callable[[JSON], bool]:
-    return lambda pod: word in json.dumps(pod["spec"])
-
-
-CASES: Mapping[str, Case] = {
-    "another-repository": Case(
-        _kubernetes(gitRepository=ELSEWHERE),
-        "CredentialBoundToRig",
-        {"allowedSecrets": [COPY]},
-        lambda pod: _holds(ELSEWHERE)(pod) and _holds(COPY)(pod),
-        _kubernetes(gitRepository=ELSEWHERE, gitSecretRef={"name": COPY}),
-    ),
-    "another-endpoint": Case(
-        _config(provider="anthropic", modelProvider={"endpoint": ENDPOINT}),
-        "EndpointNotAllowed",
-        {
-            "providers": [
-                {
-                    "name": "mine",
-                    "endpoint": ENDPOINT,
-                    "secretRef": {"name": "claude-credentials", "key": "api-key"},
-                }
-            ]
-        },
-        lambda pod: _holds(ENDPOINT)(pod) and _holds("claude-credentials")(pod),
-    ),
-    "another-provider": Case(
-        _config(provider="openai"),
-        "EndpointNotAllowed",
-        {
-            "providers": [
-                {
-                    "name": "openai",
-                    "endpoint": ENDPOINT,
-                    "secretRef": {"name": "claude-credentials", "key": "api-key"},
-                }
-            ]
-        },
-        lambda pod: _holds(ENDPOINT)(pod) and _holds("claude-credentials")(pod),
-    ),
-    "environment-from-secret": Case(
-        _config(
-            env=[
-                {
-                    "name": "KEY",
-                    "valueFrom": {"secretKeyRef": {"name": SECRET_NAME, "key": "ssh-privatekey"}},
-                }
-            ]
-        ),
-        "SecretNotAllowed",
-        {"allowedSecrets": [SECRET_NAME]},
-        lambda pod: "secretKeyRef" in json.dumps(pod["spec"]["containers"][0]["env"]),
-    ),
-    "image-pull-secret": Case(
-        _kubernetes(imagePullSecrets=[{"name": SECRET_NAME}]),
-        "SecretNotAllowed",
-        {"allowedSecrets": [SECRET_NAME]},
-        lambda pod: pod["spec"].get("imagePullSecrets") == [{"name": SECRET_NAME}],
-    ),
-    "injector-annotation": Case(
-        _kubernetes(podAnnotations={"vault.hashicorp.com/agent-inject": "true"}),
-        "PolicyRefused",
-        _policy("PodAnnotations"),
-        lambda pod: "vault.hashicorp.com/agent-inject" in pod["metadata"]["annotations"],
-    ),
-    "pod-label": Case(
-        _kubernetes(podLabels={"network": "open"}),
-        "PolicyRefused",
-        _policy("PodLabels"),
-        lambda pod: pod["metadata"]["labels"].get("network") == "open",
-    ),
-    "service-account": Case(
-        _kubernetes(serviceAccountName="default"),
-        "PolicyRefused",
-        _policy("ServiceAccountName"),
-        lambda pod: (
-            pod["spec"]["serviceAccountName"] == "default"
-            and pod["spec"]["automountServiceAccountToken"] is False
-        ),
-    ),
-    "toleration": Case(
-        _kubernetes(tolerations=[{"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"}]),
-        "PolicyRefused",
-        _policy("Tolerations"),
-        _holds("node-role.kubernetes.io/control-plane"),
-    ),
-    "host-key-checking": Case(
-        _kubernetes(sshStrictHostKeyChecking="no"),
-        "PolicyRefused",
-        _policy("HostKeyChecking"),
-        lambda pod: (
-            {"name": "GASTOWN_HOST_KEY_CHECKING", "value": "no"} in pod["spec"]["initContainers"][0]["env"]
-        ),
-    ),
-}
+OUTSIDE = "203.0.113.7"
+#: Adds the git key to the agent of a pod that asks for it by its annotation, as injectors of secrets do.
+INJECTOR = """\
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingAdmissionPolicy
+metadata: {name: $name}
+spec:
+  failurePolicy: Fail
+  reinvocationPolicy: Never
+  matchConstraints:
+    namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: $name}}
+    resourceRules: [{apiGroups: [""], apiVersions: [v1], operations: [CREATE], resources: [pods]}]
+  matchConditions:
+  - {name: asked, expression: "'$annotation' in object.metadata.?annotations.orValue({})"}
+  mutations:
+  - patchType: JSONPatch
+    jsonPatch:
+      expression: >
+        [JSONPatch{op: "add", path: "/spec/containers/0/env/0", value: Object.spec.containers.env{name: "KEY",
+        valueFrom: Object.spec.containers.env.valueFrom{secretKeyRef:
+        Object.spec.containers.env.valueFrom.secretKeyRef{name: "$secret", key: "ssh-privatekey"}}}}]
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingAdmissionPolicyBinding
+metadata: {name: $name}
+spec: {policyName: $name}
+"""
 
 
 @pytest.fixture(scope="module")
-def strict(site: Site) -> Mapping[str, PolecatHandle]:
+def places(site: Site) -> Iterator[Mapping[str, str]]:
+    """Another repository, a model that answers whoever shows the rig's key, and an address outside with a port of nobody's."""
+    repository = f"elsewhere-{uuid4().hex[:6]}"
+    site.git.create_repository(repository, {"treasure.txt": f"{TREASURE}\n"})
+    with (
+        ModelServer(load_script("success"), site.address, key=MODEL_KEY) as models,
+        outside({OUTSIDE}, {(OUTSIDE, 8443)}),
+    ):
+        yield {
+            "elsewhere": site.git.ssh_url(repository),
+            "models": models.url,
+            "outside": OUTSIDE,
+            "repository": repository,
+        }
+
+
+@pytest.fixture(scope="module")
+def strict(site: Site, places: Mapping[str, str]) -> Mapping[str, PolecatHandle]:
     """Every Polecat of the table, on a rig as it is by default."""
     rig = site.rig("strict")
-    return {name: rig.sling(name, **case.spec) for name, case in CASES.items()}
+    return {name: rig.sling(name, **with_places(case.spec, places)) for name, case in CASES.items()}
 
 
 @pytest.fixture(scope="module")
-def permissive(site: Site) -> Mapping[str, PolecatHandle]:
-    """The same Polecats, each on a rig that allows what it asks for."""
+def permissive(site: Site, places: Mapping[str, str]) -> Iterator[Mapping[str, PolecatHandle]]:
+    """The same Polecats, each on a rig that allows what it asks for, with what it is after."""
     slung = {}
+    injector = ""
     for name, case in CASES.items():
-        rig = site.rig(name, spec=case.allowed)
+        known = None if case.verified else ""
+        rig = site.rig(name, spec=with_places(case.allowed, places), known_hosts=known)
         rig.secret(COPY, {"ssh-privatekey": site.key})
-        rig.secret("claude-credentials", {"api-key": "sk-ant-escape"})
-        slung[name] = rig.sling(name, **{**case.spec, **case.taken})
-    return slung
+        rig.secret(MODEL_SECRET["name"], {MODEL_SECRET["key"]: MODEL_KEY})
+        metadata = {"namespace": rig.namespace, "name": COPY}
+        data = {"known_hosts": site.git.known_hosts_line()}
+        site.cluster.create(CONFIG_MAP, {"metadata": metadata, "data": data})
+        if name == "pod-label":
+            site.cluster.create(NETWORK_POLICY, opening(rig.namespace))
+        if name == "injector-annotation":
+            injector = _inject(site, rig)
+        slung[name] = rig.sling(name, **with_places(case.asked, places))
+    yield slung
+    kubectl("delete", "mutatingadmissionpolicies,mutatingadmissionpolicybindings", injector)
+
+
+def opening(namespace: str) -> JSON:
+    """Somebody's policy that lets out what has its label."""
+    spec = {"podSelector": {"matchLabels": OPEN}, "policyTypes": ["Egress"], "egress": [{}]}
+    return {"metadata": {"namespace": namespace, "name": "open"}, "spec": spec}
+
+
+def _inject(site: Site, rig: RigHandle) -> str:
+    """Install the injector for the rig's namespace, and wait until it is in force."""
+    values = {"name": rig.namespace, "annotation": INJECT, "secret": SECRET_NAME}
+    kubectl("apply", "-f", "-", stdin=Template(INJECTOR).substitute(values))
+    container = pods.container("agent", "true", env=[{"name": "A", "value": "b"}])
+    metadata = {"namespace": rig.namespace, "name": "tried", "annotations": {INJECT: "true"}}
+    ids = {"runAsUser": pods.USER}
+    body = {"metadata": metadata, "spec": {"containers": [container], "securityContext": ids}}
+
+    def injects() -> bool:
+        made = site.cluster.client.create(POD, body, dry_run=True).object()
+        return "secretKeyRef" in json.dumps(made["spec"])
+
+    eventually(injects, "the injector injects")
+    return rig.namespace
 
 
 def pod_of(polecat: PolecatHandle) -> JSON:
@@ -184,24 +137,44 @@ def test_a_rig_refuses_by_default_what_could_leave_the_sandbox(
     assert condition(status, "Ready")["message"]
     assert strict[name].pods() == []
     assert CASES[name].shows(pod_of(permissive[name]))
+    if CASES[name].says:
+        permissive[name].until_agent_says(CASES[name].says, seconds=150)
+
+
+def test_the_other_repository_is_written_to_where_the_rig_allows_its_secret(
+    site: Site, permissive: Mapping[str, PolecatHandle], places: Mapping[str, str]
+) -> None:
+    status = permissive["another-repository"].until("Done", "Done")
+    pushed = site.git.refs(places["repository"])
+    assert pushed["refs/heads/polecat/another-repository"] == status["headCommit"]
 
 
 @attempts("own-label")
 def test_our_own_labels_are_refused_whatever_the_rig_allows(site: Site) -> None:
-    rig = site.rig("labels", spec=_policy("PodLabels"))
+    rig = site.rig("labels", spec={"policy": {"allow": ["PodLabels"]}})
     for key in (MANAGED_BY, "gastown.io/rig"):
-        body = _body(rig, "own-label", _kubernetes(podLabels={key: "else"}))
+        body = _body(rig, "own-label", _labelled({key: "else"}))
         answer = site.cluster.client.create(POLECAT, body)
         assert answer.status == 422, answer.message
         assert "gastown.io" in answer.message
-    assert site.cluster.client.create(POLECAT, _body(rig, "x", _kubernetes(podLabels={"a": "b"}))).ok
+    assert site.cluster.client.create(POLECAT, _body(rig, "x", _labelled({"a": "b"}))).ok
 
 
 @pytest.fixture
 def foreign(site: Site) -> Iterator[str]:
-    """A namespace that no rig knows."""
+    """A namespace that no rig knows, with what the polecats of one need."""
     name = f"foreign-{uuid4().hex[:6]}"
     site.cluster.create(NAMESPACE, {"metadata": {"name": name}})
+    secret = {
+        "metadata": {"namespace": name, "name": SECRET_NAME},
+        "stringData": {"ssh-privatekey": site.key},
+    }
+    site.cluster.create(SECRET, secret)
+    hosts = {
+        "metadata": {"namespace": name, "name": KNOWN_HOSTS_NAME},
+        "data": {"known_hosts": site.git.known_hosts_line()},
+    }
+    site.cluster.create(CONFIG_MAP, hosts)
     yield name
     site.cluster.delete(NAMESPACE, "", name)
 
@@ -216,24 +189,36 @@ def test_a_rig_takes_polecats_from_its_own_namespaces_alone(site: Site, foreign:
 
     path = {"metadata": {"name": rig.name}}
     _patch_rig(site, path, {"allowedNamespaces": [foreign, rig.namespace]})
-    pod_of(guest)
+    guest.until("Done", "Done")
+    assert f"refs/heads/polecat/{foreign}/guest" in rig.refs
 
 
-@attempts("foreign-recovery-key")
-def test_a_recovery_key_reaches_no_other_namespace(site: Site) -> None:
+@attempts("foreign-recovery-key", "recovery-key")
+def test_a_recovery_key_reaches_the_work_of_nobody_else(site: Site, foreign: str) -> None:
     rig = site.rig("keys")
-    victim = str(uuid4())
-    keys = {"thief": f"elsewhere/{victim}", "heir": victim}
-    for name, key in keys.items():
-        body = _body(rig, name, {})
-        body["metadata"]["annotations"] = {RECOVERY_KEY: key}
-        stored = site.cluster.create(POLECAT, body)
-        polecat = PolecatHandle(site.cluster, rig.namespace, name, stored["metadata"]["uid"], site.touched)
-        used = {
-            entry["name"]: entry.get("value") for entry in pod_of(polecat)["spec"]["initContainers"][0]["env"]
-        }
-        own = polecat.uid if name == "thief" else victim
-        assert used["GASTOWN_RECOVERY_KEY"] == f"{rig.namespace}/{own}"
+    _patch_rig(site, {"metadata": {"name": rig.name}}, {"allowedNamespaces": [foreign, rig.namespace]})
+    victim = rig.sling("victim")
+    done = victim.until("Done", "Done")
+
+    names = (victim.uid, f"{rig.namespace}/{victim.uid}")
+    thieves = {key: _keyed(rig, f"thief-{number}", key, foreign) for number, key in enumerate(names)}
+    rival = _keyed(rig, "rival", victim.uid, rig.namespace)
+    rival.until("Stuck", "RecoveryKeyInUse")
+    for gone in (rival, victim):
+        gone.delete()
+        gone.until_gone(POLECAT, gone.name)
+    heir = _keyed(rig, "heir", victim.uid, rig.namespace, kubernetes={"workBranch": "polecat/victim"})
+    assert heir.until("Done", "Done")["headCommit"] == done["headCommit"]
+    for key, thief in thieves.items():
+        assert thief.until("Done", "Done")["headCommit"] != done["headCommit"], key
+
+
+def _keyed(rig: RigHandle, name: str, key: str, namespace: str, **spec: JSON) -> PolecatHandle:
+    """A Polecat with a recovery key of somebody's choice, and work of its own."""
+    body = _body(rig, name, {**agent(f"echo {name} > {name}.txt"), **spec}, namespace=namespace)
+    body["metadata"]["annotations"] = {RECOVERY_KEY: key}
+    stored = rig.site.cluster.create(POLECAT, body)
+    return PolecatHandle(rig.site.cluster, namespace, name, stored["metadata"]["uid"], rig.site.touched)
 
 
 @attempts("foreign-dependency")
@@ -260,7 +245,7 @@ def test_a_dependency_is_looked_for_in_the_same_namespace_alone(site: Site, fore
 
 
 @attempts("forged-owner")
-def test_an_owner_is_forged_by_cluster_administrators_alone(site: Site) -> None:
+def test_an_owner_is_not_forged_while_the_policies_are_in_force(site: Site) -> None:
     rig = site.rig("owner")
     owner = {"apiVersion": "gastown.gastown.io/v1alpha1", "kind": "Convoy", "name": "c", "uid": str(uuid4())}
     body = _body(rig, "forged", {})
@@ -274,9 +259,13 @@ def test_an_owner_is_forged_by_cluster_administrators_alone(site: Site) -> None:
                 forged.message
             )
             assert developer.create(POLECAT, _body(rig, "honest", {}), dry_run=True).ok
+            kubectl("delete", "validatingadmissionpolicybinding", "gastown-objects")
+            eventually(lambda: developer.create(POLECAT, body, dry_run=True).ok, "nobody refuses it")
+            kubectl("apply", "-f", str(POLICIES))
+            eventually(lambda: not developer.create(POLECAT, body, dry_run=True).ok, "it is refused again")
     finally:
+        kubectl("apply", "-f", str(POLICIES))
         kubectl("delete", "clusterrolebinding,clusterrole", rig.name)
-    assert site.cluster.client.create(POLECAT, body, dry_run=True).ok
 
 
 def _body(rig: RigHandle, name: str, spec: JSON, *, namespace: str = "") -> JSON:
@@ -286,10 +275,15 @@ def _body(rig: RigHandle, name: str, spec: JSON, *, namespace: str = "") -> JSON
     return {"metadata": metadata, "spec": {**task, **agent, **spec}}
 
 
+def _labelled(labels: Mapping[str, str]) -> JSON:
+    return {"kubernetes": {"podLabels": dict(labels)}}
+
+
 def _queued(polecat: PolecatHandle) -> str:
     polecat.touched.append(polecat)
-    queued = eventually(lambda: condition(polecat.status, "Queued"), f"{polecat.name} is queued")
-    return f"{queued['reason']} {queued['message']}"
+    eventually(lambda: condition(polecat.status, "Queued"), f"{polecat.name} is queued")
+    message: str = condition(polecat.status, "Ready")["message"]
+    return message
 
 
 def _patch_rig(site: Site, stored: JSON, spec: JSON) -> None:

@@ -5,7 +5,7 @@ from types import FunctionType, ModuleType
 
 import pytest
 
-from tests.escape import hostile_agent, test_deception, test_forgery, test_polecats, traps
+from tests.escape import cases, hostile_agent, test_deception, test_forgery, test_polecats, traps
 from tests.escape.attempts import (
     DECEPTION,
     FORGERY,
@@ -40,7 +40,7 @@ def test_every_attempt_of_the_list_is_made_and_every_one_that_is_made_is_in_it()
     assert sorted(made_by(test_deception)) == names(tuple(DECEPTION))
     assert sorted(made_by(test_forgery)) == names(tuple(FORGERY))
     assert sorted(made_by(test_network_policies)) == names(tuple(NETWORK))
-    assert sorted([*made_by(test_polecats), *test_polecats.CASES]) == names(tuple(POLECATS))
+    assert sorted([*made_by(test_polecats), *cases.CASES]) == names(tuple(POLECATS))
     assert all(
         name in traps.SET.template + traps.TRAP.template + " ".join(traps.HOOKS) for name in traps.NAMES
     )
