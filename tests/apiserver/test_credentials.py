@@ -30,9 +30,9 @@ from tests.support.installation import install, operator_kubeconfig
 from tests.support.operator_process import OperatorProcess
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
-LIFETIME = 14.0
+LIFETIME = 20.0  # refreshed at half of it, so a new leader on a busy machine has ten seconds
 READERS = 20
 FILE = ".credentials.json"
 
@@ -228,8 +228,8 @@ def test_twenty_readers_meet_no_expired_token_over_three_lives_and_two_changes_o
             replicas.append(site.start(3))
             eventually(lambda: site.source()["data"] and idle(site), "the refresh is written")
             leader(replicas[1:]).kill()
-            eventually(lambda: ledger.given >= 7, "refreshes of the third leader", 60)
-            eventually(lambda: time.monotonic() - began > 3 * LIFETIME, "three lives")
+            eventually(lambda: ledger.given >= 7, "refreshes of the third leader", 120)
+            eventually(lambda: time.monotonic() - began > 3 * LIFETIME, "three lives", 3 * LIFETIME)
         finally:
             readers.over.set()
         calls = [future.result() for future in running]
