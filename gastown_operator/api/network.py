@@ -53,6 +53,6 @@ class Network:
     metrics_namespace: NamespaceName = field(
         default="",
         metadata=doc(
-            "Namespace whose pods may read the gateways' metrics. Defaults to the operator's `--metrics-namespace`."
+            "Namespace whose pods may read the metrics of polecats' pods. Defaults to the operator's `--metrics-namespace`."
         ),
     )
