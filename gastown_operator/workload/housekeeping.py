@@ -73,13 +73,13 @@ class Housekeeping:
         times = Times(min(now, self.settings.told_at), max(now, self.settings.told_at))
         decided = plan(self.settings, seen, times)
         if not (decided.mark or decided.unmark or decided.remove):
-            return self._report(decided.found, 0)
+            return self._report(decided, decided.found, 0)
         git = self._repository(object_format(seen))
         marked = self._mark(git, decided)
         unmarked = self._delete(git, {name: seen[name] for name in decided.unmark})
         removed = self._remove(git, decided, seen)
         self.journal("housekeeping done", marked=marked, unmarked=len(unmarked), removed=removed)
-        return self._report(decided.found + marked - len(unmarked) - removed, removed)
+        return self._report(decided, decided.found + marked - len(unmarked) - removed, removed)
 
     def _mark(self, git: Git, decided: HousekeepingPlan) -> int:
         """Push the marks; how many the server took."""
@@ -124,13 +124,19 @@ class Housekeeping:
         git.run("init", "--quiet", "--bare", "--template=", f"--object-format={hashes}", ".")
         return git
 
-    def _report(self, remaining: int, deleted: int) -> HousekeepingReport:
+    def _report(self, decided: HousekeepingPlan, remaining: int, deleted: int) -> HousekeepingReport:
         if self._tally.refused:
             text = (
                 f"the git server refused {self._tally.refused} refs under {self.settings.refs.prefix} ({self._tally.refusal}); "
                 "allow the rig's credential to create and delete refs there, or set the rig's spec.housekeeping.suspend"
             )
             return HousekeepingReport(Outcome.CONFIG_ERROR, "RefsRefused", text, deleted, remaining)
+        if decided.shadowed:
+            text = (
+                f"the refs of {len(decided.shadowed)} polecats stay, since a branch or a tag has a name that ends in one of theirs, so "
+                f"that git cannot tell them apart; delete it: git ls-remote origin '*/{decided.shadowed[0]}'"
+            )
+            return HousekeepingReport(Outcome.CONFIG_ERROR, "RefsShadowed", text, deleted, remaining)
         text = f"removed {deleted} refs of polecats that are gone, {remaining} are there"
         return HousekeepingReport(Outcome.SUCCEEDED, "Succeeded", text, deleted, remaining)
 

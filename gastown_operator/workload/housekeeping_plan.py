@@ -1,11 +1,15 @@
 """What housekeeping does with the refs of a rig: pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Final
 
 import attrs
 
 from gastown_operator.workload.housekeeping_settings import HousekeepingSettings
 from gastown_operator.workload.rig_refs import Traces, seconds_of
+
+#: Where git looks for what a name may mean; https://git-scm.com/docs/gitrevisions
+_SPACES: Final = ("refs/", "refs/tags/", "refs/heads/", "refs/remotes/")
 
 
 @attrs.frozen
@@ -39,18 +43,27 @@ class HousekeepingPlan:
         unmark: marks to delete: their keys live again, or they say nothing.
         remove: keys that were gone for long enough.
         found: how many refs there are of the rig's keys.
+        shadowed: refs that nothing is done about, since git cannot tell them from a branch or a tag whose name ends in theirs.
     """
 
     mark: tuple[str, ...] = ()
     unmark: tuple[str, ...] = ()
     remove: tuple[Leaving, ...] = ()
     found: int = 0
+    shadowed: tuple[str, ...] = ()
+
+    @property
+    def named(self) -> Iterator[str]:
+        """Every ref that a push would name."""
+        yield from (*self.mark, *self.unmark)
+        for leaving in self.remove:
+            yield from (*leaving.work, *leaving.own)
 
 
 def plan(settings: HousekeepingSettings, names: Mapping[str, str], times: Times) -> HousekeepingPlan:
     """Decide about every key that the rig owns; `names` are all refs that the server has."""
     steps = [
-        _of_key(settings, key, traces, times)
+        _unless_shadowed(_of_key(settings, key, traces, times), names)
         for key, traces in sorted(settings.refs.traces(names).items())
         if not settings.namespaces or key.partition("/")[0] in settings.namespaces
     ]
@@ -59,7 +72,14 @@ def plan(settings: HousekeepingSettings, names: Mapping[str, str], times: Times)
         unmark=tuple(name for step in steps for name in step.unmark),
         remove=tuple(leaving for step in steps for leaving in step.remove),
         found=sum(step.found for step in steps),
+        shadowed=tuple(name for step in steps for name in step.shadowed),
     )
+
+
+def _unless_shadowed(step: HousekeepingPlan, names: Mapping[str, str]) -> HousekeepingPlan:
+    """The step, or none: `refs/heads/refs/a` would make a push of `refs/a` fail with all others, or be moved in its place."""
+    shadowed = [name for name in step.named if any(f"{space}{name}" in names for space in _SPACES)]
+    return HousekeepingPlan(found=step.found, shadowed=(shadowed[0],)) if shadowed else step
 
 
 def _of_key(settings: HousekeepingSettings, key: str, traces: Traces, times: Times) -> HousekeepingPlan:

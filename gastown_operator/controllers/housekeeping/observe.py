@@ -7,7 +7,7 @@ from attrs import frozen
 from gastown_operator.api import names
 from gastown_operator.api.batch import Job
 from gastown_operator.api.conditions import is_true
-from gastown_operator.api.core import Namespace, Pod
+from gastown_operator.api.core import Namespace, Pod, PodPhase
 from gastown_operator.api.polecat import Polecat
 from gastown_operator.api.rig import Rig
 from gastown_operator.controllers.network.fence import Fence
@@ -74,7 +74,13 @@ class Caches:
         )
 
     def _last_pod(self, job: Job) -> Pod | None:
-        ended = [pod for pod in self.pods.by_index(PODS_BY_OWNER, job.metadata.uid) if _finished_at(pod)]
+        """Of a job that is complete, the pod that completed it: the cache may have an earlier one's failure alone."""
+        complete = job.end is not None and job.end.complete
+        ended = [
+            pod
+            for pod in self.pods.by_index(PODS_BY_OWNER, job.metadata.uid)
+            if _finished_at(pod) and (not complete or pod.phase is PodPhase.SUCCEEDED)
+        ]
         return max(ended, key=_finished_at, default=None)
 
 
