@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 from attrs import field, frozen
 
+from gastown_operator.api.batch import JOB
 from gastown_operator.api.core import NAMESPACE, POD
 from gastown_operator.api.labels import MANAGED_BY, OPERATOR, RECOVERY_KEY, RETRY
 from gastown_operator.api.polecat import POLECAT
@@ -27,6 +28,8 @@ GROUP = "gastown.gastown.io"
 OPERATOR_USER = "system:serviceaccount:gastown-system:gastown-operator"
 COLLECTOR = "system:serviceaccount:kube-system:generic-garbage-collector"
 REPLICAS = "system:serviceaccount:kube-system:replicaset-controller"
+JOBS_OF_KUBERNETES = "system:serviceaccount:kube-system:job-controller"
+CRON = "system:serviceaccount:kube-system:cronjob-controller"
 VERBS = ["get", "list", "create", "update", "patch", "delete"]
 #: Rights of the users below, in all namespaces; the developer's are those of a namespace's `admin`, and more: every resource by name.
 RIGHTS: Mapping[str, Sequence[JSON]] = {
@@ -41,13 +44,14 @@ RIGHTS: Mapping[str, Sequence[JSON]] = {
             "resources": ["pods", "pods/exec", "pods/ephemeralcontainers", "pods/binding", "pods/status"],
             "verbs": VERBS,
         },
+        {"apiGroups": ["batch"], "resources": ["jobs", "jobs/status"], "verbs": VERBS},
     ],
     "bridge": [
         {"apiGroups": [GROUP], "resources": ["polecats/status"], "verbs": ["get", "update", "patch"]},
         {"apiGroups": [GROUP], "resources": ["polecats/claim"], "verbs": ["update"]},
     ],
     "administrator": [
-        {"apiGroups": [GROUP, ""], "resources": ["*"], "verbs": ["*"]},
+        {"apiGroups": [GROUP, "", "batch"], "resources": ["*"], "verbs": ["*"]},
     ],
 }
 #: RBAC is not what is tried here, so these have it for everything they do below; the policies know them by name.
@@ -55,6 +59,8 @@ RIGHTS_BY_NAME = {
     OPERATOR_USER: RIGHTS["developer"],
     COLLECTOR: RIGHTS["developer"],
     REPLICAS: RIGHTS["developer"],
+    JOBS_OF_KUBERNETES: RIGHTS["developer"],
+    CRON: RIGHTS["developer"],
 }
 USERS = (*RIGHTS, *RIGHTS_BY_NAME)
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
@@ -81,6 +87,7 @@ class Write:
 
 
 PODS = "/api/v1/namespaces/{namespace}/pods"
+JOBS = "/apis/batch/v1/namespaces/{namespace}/jobs"
 POLECATS = f"/apis/{GROUP}/v1alpha1/namespaces/{{namespace}}/polecats"
 WITNESSES = f"/apis/{GROUP}/v1alpha1/namespaces/{{namespace}}/witnesses"
 TOAST, ITS_POD = f"{POLECATS}/toast", f"{PODS}/polecat-toast"
@@ -88,6 +95,23 @@ TOAST, ITS_POD = f"{POLECATS}/toast", f"{PODS}/polecat-toast"
 
 def pod(name: str, **metadata: Any) -> JSON:
     return {"metadata": {"name": name, **metadata}, "spec": {"containers": [CONTAINER]}}
+
+
+OUR_JOB = "gastown-housekeeping-policies"
+ITS_JOB = f"{JOBS}/{OUR_JOB}"
+RIGS_LABEL = {"gastown.io/rig": "r"}
+
+
+def job(name: str, template: JSON | None = None, **metadata: Any) -> JSON:
+    """A Job; `template` is the metadata of its pods. Suspended, so that no controller makes pods of it."""
+    pods = {"metadata": template or {}, "spec": {"containers": [CONTAINER], "restartPolicy": "Never"}}
+    return {"metadata": {"name": name, **metadata}, "spec": {"suspend": True, "template": pods}}
+
+
+def job_pod(name: str) -> JSON:
+    """The pod that the job controller makes of a Job whose template has our labels."""
+    of_job = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": str(uuid4()), "controller": True}
+    return pod(f"{name}-x", labels={MANAGED_BY: OPERATOR, **RIGS_LABEL}, ownerReferences=[of_job])
 
 
 def owner(kind: str = "Polecat") -> JSON:
@@ -135,6 +159,60 @@ REFUSED: Mapping[str, tuple[Write, str]] = {
         Write(REPLICAS, "POST", PODS, pod("mine", labels={MANAGED_BY: OPERATOR})),
         "create a Polecat",
     ),
+    "a pod like one of the operator's Jobs": (
+        Write("developer", "POST", PODS, job_pod(OUR_JOB)),
+        "create a Polecat",
+    ),
+    "a pod with our label, through a Job of another name": (
+        Write(JOBS_OF_KUBERNETES, "POST", PODS, job_pod("mine")),
+        "create a Polecat",
+    ),
+    "a pod with the name of a Job's": (
+        Write("developer", "POST", PODS, pod(f"{OUR_JOB}-x")),
+        "create a Polecat",
+    ),
+    "a Job whose pods have our label": (
+        Write("developer", "POST", JOBS, job("mine", {"labels": {MANAGED_BY: OPERATOR}})),
+        "made by the operator alone",
+    ),
+    "a Job whose pods have a label of gastown.io": (
+        Write("developer", "POST", JOBS, job("mine", {"labels": RIGS_LABEL})),
+        "made by the operator alone",
+    ),
+    "a Job whose pods have an annotation of gastown.io": (
+        Write("developer", "POST", JOBS, job("mine", {"annotations": RIGS_LABEL})),
+        "made by the operator alone",
+    ),
+    "a Job with our label": (
+        Write("developer", "POST", JOBS, job("mine", labels={MANAGED_BY: OPERATOR})),
+        "made by the operator alone",
+    ),
+    "a Job with the name of a rig's": (
+        Write("developer", "POST", JOBS, job("gastown-housekeeping-other")),
+        "made by the operator alone",
+    ),
+    "a Job with a name that becomes a rig's": (
+        Write("developer", "POST", JOBS, job("", generateName="gastown-housekeeping-")),
+        "made by the operator alone",
+    ),
+    "a Job owned by a Rig": (
+        Write("developer", "POST", JOBS, job("mine", ownerReferences=[owner("Rig")])),
+        "made by the operator alone",
+    ),
+    "a Job whose pods have our label, of a CronJob": (
+        Write(CRON, "POST", JOBS, job("mine", {"labels": {MANAGED_BY: OPERATOR}})),
+        "made by the operator alone",
+    ),
+    "our label on the pods of a Job of one's own": (
+        patch(f"{JOBS}/own", spec={"template": {"metadata": {"labels": {MANAGED_BY: OPERATOR}}}}),
+        "set by the operator",
+    ),
+    "the node of a rig's Job": (
+        patch(ITS_JOB, spec={"template": {"spec": {"nodeSelector": {"mine": "yes"}}}}),
+        "set by the operator",
+    ),
+    "our label off a Job": (patch(ITS_JOB, metadata={"labels": {MANAGED_BY: None}}), "set by the operator"),
+    "a Job's owner": (patch(ITS_JOB, metadata={"ownerReferences": None}), "set by the operator"),
     "a pod with a label of gastown.io": (
         Write("developer", "POST", PODS, pod("mine", labels={"gastown.io/rig": "r"})),
         "create a Polecat",
@@ -203,6 +281,24 @@ TAKEN: Mapping[str, Write] = {
         PODS,
         pod("polecat-next", labels={MANAGED_BY: OPERATOR}, ownerReferences=[owner()]),
     ),
+    "a pod of the operator's Job, by the job controller": Write(
+        JOBS_OF_KUBERNETES, "POST", PODS, job_pod(OUR_JOB)
+    ),
+    "a rig's Job, by the operator": Write(
+        OPERATOR_USER,
+        "POST",
+        JOBS,
+        job("gastown-housekeeping-other", {"labels": {MANAGED_BY: OPERATOR}}, labels={MANAGED_BY: OPERATOR}),
+    ),
+    "a rig's Job running": patch(f"{ITS_JOB}/status", JOBS_OF_KUBERNETES, status={"active": 0}),
+    "a rig's Job away": Write("developer", "DELETE", ITS_JOB),
+    "a rig's Job without an owner, by the garbage collector": patch(
+        ITS_JOB, COLLECTOR, metadata={"ownerReferences": None}
+    ),
+    "a Job of one's own": Write(
+        "developer", "POST", JOBS, job("mine", {"labels": {MANAGED_BY: "Helm"}}, labels={"team": "a"})
+    ),
+    "a change of a Job of one's own": patch(f"{JOBS}/own", spec={"suspend": False}),
     "a pod of one's own": Write("developer", "POST", PODS, pod("mine", labels={MANAGED_BY: "Helm"})),
     "a pod of a Deployment polecat-viewer": Write(REPLICAS, "POST", PODS, pod("polecat-viewer-5d4f-x")),
     "a label of one's own on a polecat's pod": patch(ITS_POD, metadata={"labels": {"team": "a"}}),
@@ -226,6 +322,8 @@ TAKEN: Mapping[str, Write] = {
 }
 ENTER = Write("developer", "POST", f"{ITS_POD}/exec?command=true&stdout=true", dry=False)
 
+ENTER_JOB = Write("developer", "POST", f"{PODS}/{OUR_JOB}-x/exec?command=true&stdout=true", dry=False)
+
 
 @frozen
 class Verdicts:
@@ -239,6 +337,7 @@ WRITES: Mapping[str, Write] = {
     **{name: write for name, (write, _) in REFUSED.items()},
     **TAKEN,
     "enter": ENTER,
+    "enter a Job's pod": ENTER_JOB,
 }
 
 
@@ -316,11 +415,23 @@ def populate(client: Client, namespace: str) -> None:
     eventually(lambda: client.request("GET", account).ok, "the namespace has its ServiceAccount")
     for body in (ours, pod("own", namespace=namespace)):
         client.create(POD, body).object()
+    rigs = {**owner("Rig"), "name": "policies", "uid": rig["metadata"]["uid"]}
+    labels = {MANAGED_BY: OPERATOR, **RIGS_LABEL}
+    ours = job(OUR_JOB, {"labels": labels}, namespace=namespace, labels=labels, ownerReferences=[rigs])
+    for body in (ours, job("own", namespace=namespace)):
+        client.create(JOB, body).object()
 
 
 def until_settled(namespace: str, *, refused: bool) -> dict[str, Response]:
     """The answers once the server enforces each of its policies, or none: it learns of a change within some seconds."""
-    first = ["a phase", "a pod with our label", "our label on a Polecat", "enter"]
+    first = [
+        "a phase",
+        "a pod with our label",
+        "a Job with our label",
+        "our label on a Polecat",
+        "enter",
+        "enter a Job's pod",
+    ]
 
     def settled() -> bool:
         with acting_as("developer") as developer:
@@ -346,11 +457,12 @@ def test_an_ordinary_write_is_taken_with_and_without_the_policies(verdicts: Verd
     assert verdicts.protected[name].ok, verdicts.protected[name].message
 
 
-def test_a_polecats_pod_is_entered_by_cluster_administrators_alone(verdicts: Verdicts) -> None:
+@pytest.mark.parametrize("name", ["enter", "enter a Job's pod"])
+def test_a_pod_of_ours_is_entered_by_cluster_administrators_alone(verdicts: Verdicts, name: str) -> None:
     # The pod runs nowhere, so the server lets the developer through, to an error of another kind.
-    assert verdicts.without["enter"].status not in (201, 403)
-    assert verdicts.protected["enter"].status == 403
-    assert "enters a polecat's pod" in verdicts.protected["enter"].message
+    assert verdicts.without[name].status not in (201, 403)
+    assert verdicts.protected[name].status == 403
+    assert "enters a polecat's pod" in verdicts.protected[name].message
 
 
 def test_the_shipped_roles_of_users_can_enter_no_pod() -> None:
