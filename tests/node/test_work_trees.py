@@ -15,6 +15,12 @@ from tests.support.polecats import PolecatHandle, condition
 from tests.support.site import WORK, RigHandle, Site
 
 COMMITS = 60
+#: The server stands still in the midst of a whole history: one that ends quickly could end between two looks at how much it is.
+STANDING = """\
+#!/bin/sh
+case " $* " in *" --shallow "*) exec "$@";; esac
+"$@" | { head -c 2000000; exec sleep 300; }
+"""
 #: What a person would do first to find out how the code came to be as it is.
 HISTORY = """\
 set -eu
@@ -88,13 +94,11 @@ class Slung:
 
 
 def _grow(rig: RigHandle) -> None:
-    """Give the rig's repository a history of so much more than 1 MiB, above which these polecats' clones are shallow, that it is seen.
-
-    A clone is looked at ten times a second: one of 2 MiB can end between two looks, and is complete then.
-    """
+    """Give the rig's repository a history of more than 1 MiB, above which these polecats' clones are shallow."""
+    rig.site.git.install_hook(rig.repository, "pack-objects", STANDING)
     for number in range(COMMITS):
         lines = "".join(f"line {line}\n" for line in range(number + 1))
-        noise = base64.b64encode(os.urandom(200_000))
+        noise = base64.b64encode(os.urandom(50_000))
         rig.site.git.commit(rig.repository, "main", {"grown.txt": lines, "noise.txt": noise})
 
 
