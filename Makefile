@@ -59,7 +59,7 @@ deploy: $(addprefix namespace-,$(filter-out gastown-workers,$(subst $(comma), ,$
 	@if $(POLICIES_SERVED); then $(PYTHON) hack/render.py --policies | $(KUBECTL) apply -f -; \
 		else echo 'make: this server has no ValidatingAdmissionPolicy in v1 (Kubernetes 1.30): who may edit Polecats may forge their status'; fi
 	@$(MAKE) --no-print-directory withdraw
-	$(KUBECTL) --namespace gastown-system rollout status deployment/gastown-operator --timeout=120s
+	@$(PYTHON) hack/rollout.py --kubectl '$(KUBECTL)'
 
 namespace-%:
 	@$(KUBECTL) get namespace $* >/dev/null || { echo 'make: NAMESPACES names a namespace that is not there: kubectl create namespace $*' >&2; exit 1; }
