@@ -7,7 +7,9 @@ back by hand: `git fetch origin CHECKPOINT`, look at the parents of the checkpoi
 
 import json
 import os
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +23,10 @@ from gastown_operator.workload.snapshot import Snapshots
 from gastown_operator.workload.submodules import Commit, Submodule
 from gastown_operator.workload.tree_files import TreeFiles
 
+#: Seconds after which no other submodule is begun with: the end of an attempt has two minutes in all.
+BUDGET: Final = 20.0
+#: Of the time in which the names of the whole work tree must be listed, for those of one submodule.
+_SHARE: Final = 0.2
 #: On a checkpoint: one of its parents is what it has beside the branch.
 BESIDE_TRAILER: Final = "Gastown-Beside:"
 #: On such a commit: where in the clone its files belong, a JSON string.
@@ -35,20 +41,45 @@ class Aside:
         snapshots: of the work tree.
         start: the commit that the polecat's work goes on from, in whichever attempt.
         commit: makes a commit.
+        monotonic: seconds that only grow.
+
+    Attributes:
+        unsaved: what could not be stored when it was looked for last, and why.
     """
 
     snapshots: Snapshots
     start: str
     commit: Commit
-    _stores: dict[bytes, Snapshots] = attrs.field(factory=dict)
+    monotonic: Callable[[], float] = time.monotonic
+    unsaved: dict[str, str] = attrs.field(init=False, factory=dict)
+    _until: float = attrs.field(init=False, default=0.0)
+    _last: dict[str, list[Tip]] = attrs.field(init=False, factory=dict)
+    _stores: dict[bytes, Snapshots] = attrs.field(init=False, factory=dict)
 
     def tips(self, head: str) -> list[Tip]:
-        """A commit for each kind that there is.
+        """A commit for each of them; for what cannot be stored, and then is in `unsaved`, the last one that there was."""
+        self.unsaved = {}
+        self._until = self.monotonic() + BUDGET
+        return [
+            *self._tried("contents of git-lfs", self._contents),
+            *(
+                tip
+                for path in self._submodules(head)
+                for tip in self._tried(_name(path), partial(self._inside, path))
+            ),
+        ]
 
-        Raises:
-            GitError, OSError: it cannot be stored.
-        """
-        return [*self._contents(), *(tip for path in self._submodules(head) for tip in self._inside(path))]
+    def _tried(self, where: str, look: Callable[[], list[Tip]]) -> list[Tip]:
+        cause = "no time was left for it"
+        if self.monotonic() < self._until:
+            try:
+                self._last[where] = look()
+            except (GitError, OSError) as error:
+                cause = str(error)
+            else:
+                return self._last[where]
+        self.unsaved[where] = cause
+        return self._last.get(where, [])
 
     def _contents(self) -> list[Tip]:
         tree = TreeFiles(self._repository, lfs.STORE)
@@ -63,25 +94,24 @@ class Aside:
 
     def _inside(self, path: bytes) -> list[Tip]:
         """The files of a submodule and its new commits, where it differs from what the polecat was given."""
-        name = ascii(os.fsdecode(path))
-        where, subject = f"the submodule {name}", f"Files of the submodule {name}"
+        where = _name(path)
         found = submodules.find(self._git, self._repository, path)
         if found is not None:
             try:
-                return self._with_history(path, found, where, subject)
+                return self._with_history(path, found, where)
             except GitError:
                 # Its objects are damaged: its files can be kept all the same.
                 self._stores.pop(path, None)
         stored = self._store(path).take_inside(path)
-        return [self._tip(where, subject, path, stored)] if stored else []
+        return [self._tip(where, f"Files of {where}", path, stored)] if stored else []
 
-    def _with_history(self, path: bytes, found: Submodule, where: str, subject: str) -> list[Tip]:
+    def _with_history(self, path: bytes, found: Submodule, where: str) -> list[Tip]:
         recorded = self._recorded(path)
         stored = self._store(path, found.git).take_inside(path, found.head)
         if found.head == recorded and stored == found.tree:
             return []
-        head = found.keep(recorded, ascii(os.fsdecode(path)), self.commit)
-        return [self._tip(where, subject, path, stored, [head])]
+        head = found.keep(recorded, where, self.commit)
+        return [self._tip(where, f"Files of {where}", path, stored, [head])]
 
     def _recorded(self, path: bytes) -> str:
         """The commit that the submodule had at first; nothing where it is new."""
@@ -96,6 +126,7 @@ class Aside:
         """What remembers the files of a kind that it has stored."""
         fresh = Snapshots(self.snapshots.git, self._repository, self.snapshots.scratch)
         store = self._stores.setdefault(kind, fresh)
+        store.list_timeout = self.snapshots.list_timeout * _SHARE
         store.git = attrs.evolve(git or self._git, work_tree=self.snapshots.git.work_tree)
         return store
 
@@ -106,3 +137,8 @@ class Aside:
     @property
     def _git(self) -> Git:
         return attrs.evolve(self.snapshots.git, work_tree=None)
+
+
+def _name(path: bytes) -> str:
+    """For a person."""
+    return f"the submodule {os.fsdecode(path)!a}"

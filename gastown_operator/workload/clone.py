@@ -9,6 +9,7 @@ import attrs
 
 from gastown_operator.workload import (
     bases,
+    commits,
     control_files,
     keeper_repository,
     layout,
@@ -233,13 +234,13 @@ class Clone:
         resumed, start = "base", base
         if branch_tip:
             resumed, start = "branch", branch_tip
-        if checkpoint and not (branch_tip and _is_ancestor(git, checkpoint, branch_tip)):
+        if checkpoint and not (branch_tip and commits.is_ancestor(git, checkpoint, branch_tip)):
             resumed, start = "checkpoint", checkpoint
         git.run(
             "checkout", "--quiet", "--force", "-B", self.settings.work_branch, start, timeout=CLONE_TIMEOUT
         )
         signatures.record(git, self.paths.repository, self.paths.files)
-        message = git.run("show", "-s", "--format=%B", start).decode("utf-8", "replace")
+        message = commits.message(git, start)
         found = Resumed(start, (start,) if resumed == "checkpoint" else ())
         if resumed == "checkpoint" and CHECKPOINT_TRAILER in message:
             found = put_back.resume(git, self.paths.repository, start, name)
@@ -262,9 +263,11 @@ class Clone:
         for line in message.splitlines():
             if line.startswith(ORIGIN_TRAILER):
                 named = line.removeprefix(ORIGIN_TRAILER).strip()
-                return named if _is_ancestor(git, named, start) else base
+                return named if commits.is_ancestor(git, named, start) else base
         own = [advertised[name] for name in advertised if name.startswith(self.settings.refs.own)]
-        ours = (it for it in own if _is_ancestor(git, it, start) and not _is_ancestor(git, it, base))
+        ours = (
+            it for it in own if commits.is_ancestor(git, it, start) and not commits.is_ancestor(git, it, base)
+        )
         return base if start == base or any(ours) else start
 
     def _empty_repository(self) -> None:
@@ -284,7 +287,3 @@ class Clone:
         heads = [commit for _, commit in self.settings.bases]
         if heads and base not in heads:
             keeper_repository.give(git, Git(self.paths.keeper_git_dir), base, heads)
-
-
-def _is_ancestor(git: Git, older: str, newer: str) -> bool:
-    return git.attempt("merge-base", "--is-ancestor", older, newer)[0] == 0

@@ -11,7 +11,6 @@ from gastown_operator.workload.agent_end import AgentEnd
 from gastown_operator.workload.checkpoints import Checkpoints
 from gastown_operator.workload.clone_record import CloneRecord
 from gastown_operator.workload.errors import AttemptError, CheckpointRefusedError, GitError
-from gastown_operator.workload.git import Git
 from gastown_operator.workload.message import Outcome, TerminationMessage
 from gastown_operator.workload.salvage import Salvage
 from gastown_operator.workload.settings import Settings
@@ -65,6 +64,9 @@ class Delivery:
         if self._commits is not None and self._commits.unreadable:
             flat = f"the agent's git repository could not be read, so its files are on top of {self._commits.head[:12]}, without its own history"
             message = attrs.evolve(message, message=f"{message.message}; {flat}")
+        if self.work.unsaved:
+            lost = f"the newest of {', '.join(self.work.unsaved)} could not be saved"
+            message = attrs.evolve(message, message=f"{message.message}; {lost}")
         return message
 
     def _deliver(self, end: AgentEnd) -> TerminationMessage:
@@ -276,30 +278,6 @@ def _in_background(look: Callable[[], WorkState]) -> Future[WorkState]:
 
     threading.Thread(target=run, name="look", daemon=True).start()
     return future
-
-
-def report_done(record: CloneRecord, git: Git, settings: Settings) -> TerminationMessage:
-    """The message of a round whose done ref was on the remote before the attempt started."""
-    commits = int(git.line("rev-list", "--count", f"{record.base}..{record.done}"))
-    message = TerminationMessage(
-        Outcome.SUCCEEDED,
-        "Succeeded",
-        "an earlier attempt of this round had pushed the work",
-        branch=record.done_branch,
-        base=record.base,
-        head=record.done,
-        commits=commits,
-        pushed=bool(record.done_branch),
-    )
-    if commits == 0:
-        text = "an earlier attempt of this round ended without a change"
-        return attrs.evolve(
-            message, outcome=Outcome.NO_CHANGES, reason="NoChanges", message=text, pushed=False
-        )
-    if not record.done_branch:
-        text = f"the done ref {settings.refs.done} is on the server, but no branch holds it any more"
-        return attrs.evolve(message, outcome=Outcome.CONFIG_ERROR, reason="BranchMissing", message=text)
-    return message
 
 
 def full_disk(end: AgentEnd) -> AgentEnd:

@@ -12,7 +12,8 @@ from gastown_operator.workload import wrapper_report
 from gastown_operator.workload.agent_end import AgentEnd, Evidence, judge
 from gastown_operator.workload.checkpoints import Checkpoints
 from gastown_operator.workload.clone_record import CloneRecord
-from gastown_operator.workload.delivery import Delivery, report_done
+from gastown_operator.workload.delivery import Delivery
+from gastown_operator.workload.done_round import report_done
 from gastown_operator.workload.errors import AttemptError, GitError
 from gastown_operator.workload.evidence import collect
 from gastown_operator.workload.git import Git

@@ -13,7 +13,7 @@ from typing import Final
 
 import attrs
 
-from gastown_operator.workload import lfs, submodules
+from gastown_operator.workload import commits, lfs, submodules
 from gastown_operator.workload.aside import BESIDE_TRAILER, PLACE_TRAILER
 from gastown_operator.workload.errors import GitError
 from gastown_operator.workload.git import Git, nul_separated
@@ -67,14 +67,13 @@ def resume(git: Git, repository: Path, checkpoint: str, ref: str) -> Resumed:
         checkpoint: its commit.
         ref: where it is on the server.
     """
-    message = git.run("show", "-s", "--format=%B", checkpoint).decode("utf-8", "replace")
-    parents = git.line("show", "-s", "--format=%P", checkpoint).split()
+    parents = commits.parents(git, checkpoint)
     if not parents:
         # A commit of the agent's that calls itself a checkpoint.
         return Resumed(checkpoint, (checkpoint,))
     head, *beside = parents
     git.run("reset", "--quiet", "--mixed", head)
-    found = PutBack(git, repository).run(message, beside)
+    found = PutBack(git, repository).run(commits.message(git, checkpoint), beside)
     # The keeper finds in the work tree what is there again, and keeps the rest.
     back = [it.commit for it in found if not it.missing]
     left = (f"{it.where} ({it.missing}): commit {it.commit}, a parent of {ref}" for it in found if it.missing)
@@ -126,11 +125,8 @@ class PutBack:
         return Found(commit, where)
 
     def _place(self, commit: str) -> bytes:
-        places = [it for it in self._message(commit).splitlines() if it.startswith(PLACE_TRAILER)]
+        places = [it for it in commits.message(self.git, commit).splitlines() if it.startswith(PLACE_TRAILER)]
         return os.fsencode(str(json.loads("".join(places[-1:]).removeprefix(PLACE_TRAILER))))
-
-    def _message(self, commit: str) -> str:
-        return self.git.run("show", "-s", "--format=%B", commit).decode("utf-8", "replace")
 
     def _contents(self, commit: str) -> str:
         """Write contents to git-lfs's store; what of it is missing."""
@@ -179,11 +175,11 @@ class PutBack:
 
     def _fill(self, commit: str, work: Path, module: Path) -> None:
         """Files as they were, above the commits that were there."""
-        head = self.git.line("show", "-s", "--format=%P", commit)
+        before = commits.parents(self.git, commit)
         with _Index(attrs.evolve(self.git, work_tree=work)) as git:
             git.run("read-tree", "--reset", "-u", commit, timeout=_TIMEOUT)
-        if head:
-            _repository(self.git, head, work, module)
+        if before:
+            _repository(self.git, before[0], work, module)
 
 
 @attrs.frozen
@@ -218,7 +214,7 @@ def _repository(git: Git, kept: str, work: Path, module: Path) -> None:
         raise ValueError("it has more commits than were ever kept")
     head, parents = "", {}
     for copy in copies:
-        content = submodules.original(git.run("show", "-s", "--format=%B", copy).decode("ascii"))
+        content = submodules.original(commits.message(git, copy))
         head = own.run("hash-object", "-t", "commit", "-w", "--stdin", stdin=content).decode("ascii").strip()
         parents[head] = _parents(content)
     cut = [commit for commit, before in parents.items() if not before <= parents.keys()]

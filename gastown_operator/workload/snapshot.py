@@ -124,12 +124,12 @@ class Snapshots:
         git = attrs.evolve(
             self.git, work_tree=self.repository / os.fsdecode(directory), index=self.scratch / "no-index"
         )
-        status, listed, _ = self._list(git, TreeFiles(self.repository, directory))
-        return (
-            {path for path in listed.split(b"\0") if path and not path.endswith(b"/")}
-            if status == 0
-            else set()
-        )
+        if git.work_tree is None or not git.work_tree.is_dir():
+            return set()
+        status, listed, errors = self._list(git, TreeFiles(self.repository, directory))
+        if status != 0:
+            raise GitError("ls-files", status, printable(errors))
+        return {path for path in listed.split(b"\0") if path and not path.endswith(b"/")}
 
     def _candidates(self, tree: TreeFiles, tracked: dict[bytes, Entry], head: str) -> "_Candidates":
         """The paths to look at, and the entries that stay as they are."""

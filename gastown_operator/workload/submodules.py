@@ -13,7 +13,7 @@ from typing import Final
 
 import attrs
 
-from gastown_operator.workload import object_store
+from gastown_operator.workload import commits, object_store
 from gastown_operator.workload.errors import GitError, UnreadableRepositoryError
 from gastown_operator.workload.git import Git
 from gastown_operator.workload.plain_files import open_directory, read_beneath, read_head
@@ -23,7 +23,8 @@ MAXIMUM_COMMITS: Final = 50
 _MAXIMUM_COMMIT_BYTES: Final = 64 * 1024
 _MAXIMUM_LINK_BYTES: Final = 4096
 _LINK: Final = b"gitdir: "
-_PACK_TIMEOUT: Final = 300.0
+_LOOK_TIMEOUT: Final = 10.0
+_PACK_TIMEOUT: Final = 60.0
 
 Commit = Callable[[str, str, Sequence[str]], str]
 """Makes a commit of a tree, a message and parents."""
@@ -59,10 +60,8 @@ class Submodule:
             content = self.git.run("cat-file", "commit", original)
             tree = self.git.line("rev-parse", f"{original}^{{tree}}")
             self._take_over(tree)
-            parents = self.git.line("show", "-s", "--format=%P", original).split()
-            text = (
-                f"Commit {original} of the submodule {name}\n\n{base64.encodebytes(content).decode('ascii')}"
-            )
+            parents = commits.parents(self.git, original)
+            text = f"Commit {original} of {name}\n\n{base64.encodebytes(content).decode('ascii')}"
             made[original] = commit(tree, text, [made[it] for it in parents if it in made])
         return made[self.head]
 
@@ -73,7 +72,7 @@ class Submodule:
             most = f"--max-count={MAXIMUM_COMMITS + 1}"
             without = [f"^{recorded}"] if recorded else []
             call = ("rev-list", "--topo-order", "--reverse", most, self.head, *without)
-            status, output, _ = self.git.attempt(*call)
+            status, output, _ = self.git.attempt(*call, timeout=_LOOK_TIMEOUT)
             listed = output.decode("ascii").split() if status == 0 else []
         begins = [recorded] if recorded else []
         chosen = [*begins, *listed] if 0 < len(listed) <= MAXIMUM_COMMITS else [self.head]
@@ -87,7 +86,7 @@ class Submodule:
     def _take_over(self, tree: str) -> None:
         """Copy what the keeper's repository lacks of a tree."""
         call = ("rev-list", "--objects", "--no-object-names", "--stdin")
-        needed = self.git.run(*call, stdin=f"{tree}\n".encode())
+        needed = self.git.run(*call, stdin=f"{tree}\n".encode(), timeout=_LOOK_TIMEOUT)
         there = self.own.run("cat-file", "--batch-check=%(objectname)", stdin=needed).splitlines()
         missing = b"".join(it.split()[0] + b"\n" for it in there if it.endswith(b" missing"))
         if missing:
@@ -110,7 +109,7 @@ def find(git: Git, repository: Path, path: bytes) -> Submodule | None:
     except UnreadableRepositoryError:
         return None
     seen = git.with_environment({"GIT_ALTERNATE_OBJECT_DIRECTORIES": f"{directory}/objects"}, {})
-    return Submodule(seen, git, head) if head and _has_tree(seen, head) else None
+    return Submodule(seen, git, head) if head and commits.has_tree(seen, head) else None
 
 
 def pack(git: Git, target: Path | None, objects: bytes, *options: str) -> None:
@@ -158,7 +157,3 @@ def _is_directory(repository: Path, parts: Sequence[str]) -> bool:
     except OSError:
         return False
     return True
-
-
-def _has_tree(git: Git, commit: str) -> bool:
-    return git.attempt("cat-file", "-e", f"{commit}^{{tree}}")[0] == 0

@@ -10,7 +10,8 @@ from gastown_operator.workload import object_store
 from gastown_operator.workload.aside import BESIDE_TRAILER, Aside
 from gastown_operator.workload.clone import CHECKPOINT_TRAILER, ORIGIN_TRAILER
 from gastown_operator.workload.clone_record import CloneRecord
-from gastown_operator.workload.errors import GitError, UnreadableRepositoryError
+from gastown_operator.workload.commits import has_tree, is_ancestor
+from gastown_operator.workload.errors import UnreadableRepositoryError
 from gastown_operator.workload.git import Git
 from gastown_operator.workload.journal import Journal
 from gastown_operator.workload.local_refs import Tip, local_tips, remote_tips
@@ -98,7 +99,7 @@ class Work:
         named, unreadable = self._named_commits()
         head = named["HEAD"]
         branch = named.get(self.settings.work_branch, "")
-        left_behind = branch not in ("", head, self.record.start) and self.descends(branch, head)
+        left_behind = branch not in ("", head, self.record.start) and is_ancestor(self.git, head, branch)
         self._last_head = head
         return Commits(head, branch if left_behind else head, unreadable)
 
@@ -155,12 +156,16 @@ class Work:
         fresh = set(output.decode("ascii").split()) if status == 0 else set()
         return self._independent([tip for tip in tips if tip.commit in fresh][:_MAXIMUM_TIPS])
 
+    @property
+    def unsaved(self) -> tuple[str, ...]:
+        """What the work tree has beside the branch and could not be stored when it was looked for last; for a person."""
+        return tuple(self._aside.unsaved)
+
     def _beside(self, head: str) -> list[Tip]:
-        try:
-            return self._aside.tips(head)
-        except (GitError, OSError) as error:
-            self.journal("files in submodules or of git-lfs cannot be saved", cause=str(error))
-            return []
+        tips = self._aside.tips(head)
+        for where, cause in self._aside.unsaved.items():
+            self.journal("it cannot be saved beside the branch", what=where, cause=cause)
+        return tips
 
     def _commit_alone(self, tree: str, message: str, parents: Sequence[str]) -> str:
         return self._committed(tree, message, parents, self.record.start)
@@ -214,10 +219,6 @@ class Work:
         status, output, _ = self.git.attempt(*call, *(f"^{it}" for it in without), timeout=_SIZE_TIMEOUT)
         return int(output) if status == 0 else 0
 
-    def descends(self, head: str, from_commit: str) -> bool:
-        """Whether `head` contains `from_commit`."""
-        return self.git.attempt("merge-base", "--is-ancestor", from_commit, head)[0] == 0
-
     def _named_commits(self) -> tuple[Mapping[str, str], bool]:
         """HEAD and the work branch, and whether the agent's repository was unreadable."""
         names: dict[str, str] = {}
@@ -264,5 +265,4 @@ class Work:
         return next((commit for commit in known if self._exists(commit)), self.record.base)
 
     def _exists(self, commit: str) -> bool:
-        # The tree is asked for too: a commit alone proves nothing when objects were deleted.
-        return self.git.attempt("cat-file", "-e", f"{commit}^{{tree}}")[0] == 0
+        return has_tree(self.git, commit)

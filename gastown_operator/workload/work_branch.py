@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import attrs
 
 from gastown_operator.workload.clone_record import CloneRecord
+from gastown_operator.workload.commits import is_ancestor
 from gastown_operator.workload.errors import AttemptError
 from gastown_operator.workload.git import Git
 from gastown_operator.workload.message import Outcome
@@ -108,7 +109,7 @@ class WorkBranch:
             f"{work}-{round_number}-{head[:8]}",
         ]
         tip = self.record.branch_tip
-        if tip and self.git.attempt("merge-base", "--is-ancestor", tip, head)[0] != 0:
+        if tip and not is_ancestor(self.git, tip, head):
             # The agent rewrote what it was given; commits that were on the branch before us are never overwritten.
             return beside
         return [work, *beside]

@@ -1,9 +1,10 @@
 """What a branch cannot hold: contents of git-lfs, and files in submodules."""
 
+import os
 from pathlib import Path
 
 from gastown_operator.workload.message import Outcome
-from tests.unit.workload.attempts import Attempts, RemoteRepository, git
+from tests.unit.workload.attempts import Attempts, EndedAtOnce, RemoteRepository, git
 from tests.unit.workload.beside import ATTRIBUTES, beside, keep, pointer, with_submodule
 
 WORK = "refs/heads/polecat/toast"
@@ -91,3 +92,28 @@ def test_commits_in_a_submodule_are_saved_as_files(
 
     assert (message.outcome, message.commits) == (Outcome.SUCCEEDED, 1)
     assert beside(remote_repository)["Files of the submodule 'lib'"]["lib.txt"] == "changed"
+
+
+def test_a_submodule_that_cannot_be_looked_into_costs_itself_alone_and_is_named(
+    attempts: Attempts, remote_repository: RemoteRepository, tmp_path: Path
+) -> None:
+    attempt = with_submodule(attempts, remote_repository, tmp_path)
+    attempt.agent({"lib/new.txt": "older\n"})
+    keeper = attempt.keeper()
+    keeper._checkpoint()
+    attempt.agent({"lib/new.txt": "new\n"})
+    keep(attempt, b"made here")
+    git(attempt.repository / "lib", "init", "--quiet", "nested")
+    trap = attempt.repository / "lib" / "nested" / ".git" / "HEAD"
+    trap.unlink()
+    os.mkfifo(trap)
+    (attempt.hints / "exit").write_text("code=0 stopped=no\n")
+    keeper.work.snapshots.list_timeout = 5
+    # The agent holds it open, so that git is never released from it.
+    with trap.open("r+b", buffering=0), EndedAtOnce(()) as wakeups:
+        message = keeper.run(wakeups)
+
+    assert "; the newest of the submodule 'lib' could not be saved" in message.message
+    saved = beside(remote_repository)
+    assert set(saved) == {"Contents of git-lfs", "Files of the submodule 'lib'"}
+    assert saved["Files of the submodule 'lib'"]["new.txt"] == "older"
