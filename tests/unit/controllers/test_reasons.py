@@ -15,11 +15,16 @@ from gastown_operator.controllers.polecat.starting import CANNOT_START
 ROOT: Final = Path(__file__).parents[3]
 PAGE: Final = ROOT / "docs/reference/reasons.md"
 SOURCES: Final = (
-    *("controllers/polecat/*.py", "controllers/rig/plan.py", "controllers/credential/problem.py"),
+    *(
+        "controllers/polecat/*.py",
+        "controllers/housekeeping/plan.py",
+        "controllers/rig/plan.py",
+        "controllers/credential/problem.py",
+    ),
     *("agents/*.py", "api/validation.py", "gateway/*.py", "workload/*.py"),
 )
 #: What they say does not become the reason of a condition.
-ELSEWHERE: Final = {"agents/result.py", "workload/__main__.py", "workload/housekeeping.py"}
+ELSEWHERE: Final = {"agents/result.py", "workload/__main__.py"}
 #: Calls by the position of the reason among their arguments.
 CALLS: Final = {
     "RefusedError": 0,
@@ -38,7 +43,7 @@ NOT_IN_SOURCE: Final = {
     *("Unschedulable", "SchedulingGated", "Evicted", "NodeLost", "Shutdown", "TerminationByKubelet"),
     *("EvictionByEvictionAPI", "PreemptionByScheduler", "DeletionByTaintManager", "DeletionByPodGC"),
     *("SecretNotAllowed", "ConfigMapNotAllowed", "WitnessNotReady", "RefineryNotReady"),
-    *("CredentialNameTaken", "PodDeleted", "PodInterrupted"),
+    *("CredentialNameTaken", "PodDeleted", "PodInterrupted", "HousekeepingFailed"),
 }
 
 
