@@ -1,6 +1,7 @@
 """What the API server accepts, refuses, fills in and shows under our CRDs."""
 
 import subprocess
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from gastown_operator.api.crd import definition
 from gastown_operator.api.kinds import KINDS, Kind
 from gastown_operator.api.polecat import POLECAT, PolecatPhase, PolecatStatus
 from gastown_operator.api.refinery import REFINERY
-from gastown_operator.api.rig import RIG
+from gastown_operator.api.rig import MAX_COUNTED, RIG, DayBudget, DaySpending, RigStatus
 from gastown_operator.api.schema import Schema
 from gastown_operator.api.validation import polecat_problems
 from gastown_operator.api.witness import WITNESS
@@ -310,6 +311,35 @@ def test_a_status_is_applied_once_and_then_changes_nothing(client: Client, names
     assert first["status"] == status
     assert second["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
     assert to_json(POLECAT.project(second).status) == status
+
+
+def test_the_day_of_a_rigs_budget_is_stored_as_it_is_written_and_shown(
+    client: Client, namespace: str
+) -> None:
+    stored = client.create(RIG, manifest(RIG, namespace, RIG_SPEC | {"budget": {"maxCostUSD": 5}})).object()
+    try:
+        used = DayBudget(
+            day="2026-11-24",
+            spent_tokens=10,
+            spent_cost_usd=Decimal("1.5"),
+            cost_is_lower_bound=True,
+            reserved_cost_usd=Decimal("0.25"),
+            left_cost_usd=Decimal("3.25"),
+            resets_at=parse_time("2026-11-25T00:00:00Z"),
+        )
+        gone = DaySpending(day="2026-11-24", tokens=10, counted=tuple(f"u{n}" for n in range(MAX_COUNTED)))
+        status = to_json(RigStatus(day_budget=used, spent=gone))
+        first = client.apply_status(RIG, stored, status, "gastown-rig").object()
+        second = client.apply_status(RIG, stored, status, "gastown-rig").object()
+        table = client.request("GET", path_of(RIG, stored), accept=TABLE).object()
+        names = [column["name"] for column in table["columnDefinitions"]]
+        row = dict(zip(names, table["rows"][0]["cells"], strict=True))
+    finally:
+        client.request("DELETE", path_of(RIG, stored)).object()
+    assert first["status"] == status
+    assert second["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
+    assert (row["SpentUSD"], row["AtLeast"], row["LeftUSD"]) == ("1.5", True, "3.25")
+    assert row["Resets"] == "2026-11-25T00:00:00Z"
 
 
 def test_two_writers_of_a_status_keep_to_their_own_fields(client: Client, namespace: str) -> None:
