@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gastown_operator.workload.message import Outcome
 from tests.unit.workload.attempts import Attempts, EndedAtOnce, RemoteRepository, git
-from tests.unit.workload.beside import ATTRIBUTES, beside, keep, pointer, with_submodule
+from tests.unit.workload.beside import ATTRIBUTES, CHECKPOINT, beside, keep, pointer, with_submodule
 
 WORK = "refs/heads/polecat/toast"
 
@@ -117,3 +117,16 @@ def test_a_submodule_that_cannot_be_looked_into_costs_itself_alone_and_is_named(
     saved = beside(remote_repository)
     assert set(saved) == {"Contents of git-lfs", "Files of the submodule 'lib'"}
     assert saved["Files of the submodule 'lib'"]["new.txt"] == "older"
+
+
+def test_a_checkpoint_keeps_one_version_of_what_is_beside_it(
+    attempts: Attempts, remote_repository: RemoteRepository, tmp_path: Path
+) -> None:
+    attempt = with_submodule(attempts, remote_repository, tmp_path)
+    keeper = attempt.keeper()
+    for number in range(3):
+        attempt.agent({"lib/new.txt": f"{number}\n"})
+        keeper._checkpoint()
+
+    _, *others = git(remote_repository.path, "rev-parse", f"{CHECKPOINT}^@").split()
+    assert [git(remote_repository.path, "show", f"{it}:new.txt") for it in others] == ["2"]
