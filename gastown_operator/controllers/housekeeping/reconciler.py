@@ -9,6 +9,7 @@ from gastown_operator.api.batch import JOB
 from gastown_operator.api.core import NAMESPACE, POD, Namespace, Pod
 from gastown_operator.api.polecat import POLECAT, Polecat
 from gastown_operator.api.rig import RIG, Rig
+from gastown_operator.controllers.housekeeping.metrics import HousekeepingCollector
 from gastown_operator.controllers.housekeeping.observe import Caches
 from gastown_operator.controllers.housekeeping.plan import Scope, has_begun, plan, plan_refused
 from gastown_operator.controllers.network.fence import Fence
@@ -99,6 +100,7 @@ def register(
     ]
     reconciler = HousekeepingReconciler(caches, manager.executor(NAME), Scope(settings, namespaces), clock)
     manager.add(Controller(NAME, reconciler, watches, concurrency=2))
+    manager.registry.register(HousekeepingCollector(caches.rigs))
 
 
 def _concerns(event: Event[Rig]) -> bool:

@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 from attrs import evolve
+from prometheus_client import CollectorRegistry
 
 from gastown_operator.api import labels
 from gastown_operator.api.batch import JOB, Job
 from gastown_operator.api.core import POD, Pod
 from gastown_operator.api.polecat import Polecat
 from gastown_operator.api.rig import RIG, Rig
+from gastown_operator.controllers.housekeeping.metrics import HousekeepingCollector
 from gastown_operator.controllers.housekeeping.observe import Observed
 from gastown_operator.controllers.housekeeping.plan import (
     CONDITION,
@@ -26,6 +28,7 @@ from gastown_operator.runtime.errors import Forbidden
 from gastown_operator.runtime.execution import Refusal
 from gastown_operator.runtime.objects import format_time
 from gastown_operator.runtime.plan import Create, Delete, Plan
+from gastown_operator.runtime.store import Store
 from gastown_operator.workload.housekeeping_report import HousekeepingReport
 from gastown_operator.workload.message import Outcome
 from tests.unit.controllers.objects import NOW, SETTINGS, WORKERS, namespace, polecat, rig_body
@@ -299,6 +302,16 @@ def test_a_polecat_lives_unless_it_was_merged_long_ago_and_has_no_pod_at_work() 
     assert f"{WORKERS}/long-uid" not in told.living
     assert f"{WORKERS}/restored-uid" not in told.living
     assert (told.namespaces, told.told_at, told.keep) == (("a",), int(NOW.timestamp()), 1_209_600)
+
+
+def test_a_scrape_tells_what_is_left_and_whether_the_last_look_went_well() -> None:
+    rigs, registry = Store(RIG), CollectorRegistry()
+    registry.register(HousekeepingCollector(rigs))
+    decided = decide(observed(job=job("Complete"), pod=said(BAD)))
+    rigs.partition().put(rig(None, decided.status))
+    told = {"rig": "project", "reason": "RefsRefused"}
+    assert registry.get_sample_value("gastown_rig_housekeeping_succeeded", told) == 0
+    assert registry.get_sample_value("gastown_rig_recovery_refs", {"rig": "project"}) == 4
 
 
 def test_a_key_that_another_polecat_lives_by_has_not_landed() -> None:
