@@ -52,7 +52,8 @@ def wait(pod: Pod) -> Obstacle:
     """What a pending pod waits for, which ends without anybody's failure: its node, or its containers."""
     name, scheduled = pod.metadata.name, pod.condition("PodScheduled")
     if scheduled is not None and scheduled.status == "False" and scheduled.reason:
-        text = f"pod {name} waits for a node: {scheduled.message}; {_next_step(pod, scheduled.reason)}"
+        said = scheduled.message.rstrip(". ")
+        text = f"pod {name} waits for a node: {said}; {_next_step(pod, scheduled.reason)}"
         return Obstacle(scheduled.reason, text)
     return Obstacle("PodStarting", f"pod {name} is starting; if it does not, {_next_step(pod, '')}")
 
