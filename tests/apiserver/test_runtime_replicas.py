@@ -239,7 +239,9 @@ def test_a_standby_takes_over_and_no_two_leaders_writes_mix(
     else:
         assert took_over > election.leases(old)[-1] + timedelta(seconds=RENEW_DEADLINE)
     created = Counter(
-        write.name for write in election.writes if write.what == "create pods" and write.status == 201
+        write.name
+        for write in election.writes
+        if write.what == "create pods" and write.namespace == slinger.name and write.status == 201
     )
     assert set(created.values()) == {1}
     owners = Counter(pod["metadata"]["ownerReferences"][0]["name"] for pod in slinger.pods())
