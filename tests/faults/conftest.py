@@ -100,7 +100,7 @@ async def running(manager: Manager) -> AsyncIterator[None]:
         manager.stop()
 
 
-async def until(condition: Callable[[], Any], seconds: float = 30.0) -> None:
+async def until(condition: Callable[[], Any], seconds: float = 15.0) -> None:
     with anyio.fail_after(seconds):
         while not condition():
             await checkpoint()

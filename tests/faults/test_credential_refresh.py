@@ -100,7 +100,7 @@ async def site(server: ScriptedServer, tokens: TokenServer) -> AsyncIterator[Sit
 
 async def later(site: Site, condition: Callable[[], Any]) -> None:
     """Let time pass in small steps until something holds."""
-    with anyio.fail_after(30):
+    with anyio.fail_after(15):
         while not condition():
             await site.clock.advance(0.25)
 

@@ -151,7 +151,7 @@ async def test_a_lost_lease_is_said_at_once_and_ends_even_what_cannot_be_cancell
         await until(lambda: made.seen)
         server.put(LEASE, held_by("usurper"))
         await until(lambda: "lost the lease" in caplog.text)
-        assert await run_sync(ended.wait, 30.0)  # what ends the process in earnest
+        assert await run_sync(ended.wait, 15.0)  # what ends the process in earnest
         made.go_on.set()
     assert lost == ["lost the lease: it is held by usurper"]
 

@@ -46,13 +46,13 @@ async def following(rig: Rig) -> AsyncIterator[None]:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Let the others run, in real time, until something is so."""
-    with anyio.fail_after(30):
+    with anyio.fail_after(15):
         while not condition():
             await checkpoint()
 
 
 async def live(rig: Rig) -> None:
-    with anyio.fail_after(30):
+    with anyio.fail_after(15):
         await rig.reflector.synced.wait()
     await until(lambda: rig.reflector.phase is Phase.LIVE)
 
@@ -197,7 +197,7 @@ async def test_a_silent_connection_is_given_up(rig: Rig, silent: Answer, reason:
         limit = whole if reason == "deadline" else IDLE_LIMIT
         await rig.clock.advance(limit - 1)
         assert rig.given_up() == ""
-        with anyio.fail_after(30):
+        with anyio.fail_after(15):
             while rig.given_up() == "":
                 await rig.clock.advance(0.25)
         assert rig.clock.monotonic() <= limit + 1
@@ -255,7 +255,7 @@ async def test_never_storms_a_server_that_fails_at_once(rig: Rig, failure: Answe
     rig.server.script("GET", *[failure] * 50, watches=True)
     rig.server.script("GET", *[failure] * 50, watches=False)
     async with following(rig):
-        with anyio.fail_after(30):
+        with anyio.fail_after(15):
             while rig.clock.monotonic() < 10:
                 await rig.clock.next_sleep()
     assert 2 <= len(rig.server.requests) <= 6
