@@ -22,6 +22,8 @@ from tests.support.waiting import eventually
 
 SECRET = "model-key"
 PREPARED = "begun.txt"
+#: Of the rows in which a polecat is found at work.
+PATIENT_MODEL = "patient"
 #: Two agents of the heavier kind on two cores take their time.
 SECONDS = 420.0
 
@@ -37,8 +39,9 @@ class Column:
 
 @pytest.fixture(scope="module", params=Agent)
 def column(request: pytest.FixtureRequest, site: Site, models: ModelServer) -> Column:
-    """Start every polecat of an agent, and disturb those that are to be disturbed once it works."""
+    """Start every polecat of an agent, and disturb those that are to be disturbed once it works: they get no answer before."""
     agent: Agent = request.param
+    models.hold(PATIENT_MODEL)
     rigs = {scenario.title: _rig(site, models, scenario) for scenario in SCENARIOS}
     polecats = {
         scenario.title: _sling(rigs[scenario.title], scenario, agent)
@@ -47,6 +50,7 @@ def column(request: pytest.FixtureRequest, site: Site, models: ModelServer) -> C
     begun = Column(agent, rigs, polecats)
     _drain(begun)
     _restart(site, begun)
+    models.release(PATIENT_MODEL)
     return begun
 
 
