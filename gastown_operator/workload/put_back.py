@@ -16,7 +16,7 @@ import attrs
 from gastown_operator.workload import commits, lfs, submodules
 from gastown_operator.workload.aside import BESIDE_TRAILER, PLACE_TRAILER
 from gastown_operator.workload.errors import GitError
-from gastown_operator.workload.git import Git, nul_separated
+from gastown_operator.workload.git import Git, nul_separated, printable
 from gastown_operator.workload.plain_files import open_directory
 from gastown_operator.workload.signatures import GITLINK, entries_of_index
 
@@ -146,9 +146,7 @@ class PutBack:
         whole = [path for path in wanted if lfs.keep_if_whole(store / os.fsdecode(path))]
         if len(whole) == len(listed):
             return ""
-        cause = (
-            errors.decode("utf-8", "replace").strip()[-_MAXIMUM_NAME:] or "they are not what they are called"
-        )
+        cause = _first_line(errors) or "they are not what they are called"
         return f"{len(listed) - len(whole)} of {len(listed)} are missing: {cause}"
 
     def _submodule(self, commit: str, place: bytes) -> None:
@@ -223,6 +221,10 @@ def _repository(git: Git, kept: str, work: Path, module: Path) -> None:
     own.run("update-ref", "--no-deref", "HEAD", head)
     attrs.evolve(own, work_tree=work).run("read-tree", head)
     (work / ".git").write_text(f"gitdir: {os.path.relpath(module, work)}\n")
+
+
+def _first_line(errors: bytes) -> str:
+    return printable(errors).strip().partition("\n")[0][:_MAXIMUM_NAME]
 
 
 def _parents(content: bytes) -> set[str]:

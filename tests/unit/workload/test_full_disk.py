@@ -14,6 +14,7 @@ import pytest
 from gastown_operator.workload.message import Outcome, TerminationMessage
 from gastown_operator.workload.volumes import is_full, out_of_room
 from tests.unit.workload.attempts import Attempt, Attempts, EndedAtOnce, RemoteRepository, git
+from tests.unit.workload.beside import keep
 from tests.unit.workload.test_keeper import Script
 
 WORK = "refs/heads/polecat/toast"
@@ -190,3 +191,21 @@ def test_an_agent_is_stopped_at_its_deadline_by_a_keeper_that_cannot_write_why(
 
     assert (attempt.control / "stop").read_text() == ""
     assert message.outcome is Outcome.DEADLINE_EXCEEDED
+
+
+def test_contents_of_git_lfs_that_have_no_room_are_named_and_the_others_put_back(
+    attempts: Attempts, disk: Disk, tmp_path: Path
+) -> None:
+    first, second = attempts(), attempts()
+    first.root, second.root = tmp_path / "roomy", disk.path
+    first.clone()
+    for _ in range(3):
+        keep(first, os.urandom(7 * MIB // 2))
+    first.end(1)
+    record = second.clone()
+
+    (told,) = record.left_aside
+    whole = [it for it in (second.repository / ".git" / "lfs").rglob("*") if it.is_file()]
+    assert 0 < len(whole) < 3
+    assert f"({3 - len(whole)} of 3 are missing: error: unable to write file objects/" in told
+    assert told in (second.control / "prompt.md").read_text()
