@@ -6,8 +6,8 @@ import attrs
 import pytest
 
 from gastown_operator.__main__ import _parser
-from gastown_operator.controllers.options import egress
 from gastown_operator.controllers.egress import EgressParts, egress_environment
+from gastown_operator.controllers.options import egress
 from gastown_operator.controllers.settings import Egress
 from tests.unit.controllers.objects import SETTINGS
 
