@@ -29,9 +29,10 @@ def test_refs_of_a_polecat_that_is_gone_leave_the_server_and_nothing_else_does(s
     assert kept | {"refs/heads/polecat/done", "refs/heads/polecat/living"} <= rig.refs.keys()
 
     def recorded() -> bool:
+        # The refs are gone before the Job that removed them has ended, and before what it says is recorded.
         status = site.cluster.client.request("GET", RIG.path("", rig.name)).object()["status"]
-        assert condition(status, "HousekeepingSucceeded")["status"] == "True", status
-        return bool(status["housekeeping"]["remainingRefs"] == 2)
+        remaining = status.get("housekeeping", {}).get("remainingRefs")
+        return (condition(status, "HousekeepingSucceeded").get("status"), remaining) == ("True", 2)
 
     eventually(recorded, "what is left is told: done ref and owner ref of the one that lives")
     stored = {"metadata": {"name": rig.name}}
