@@ -17,7 +17,8 @@ from gastown_operator.workload.metrics import Metrics
 from gastown_operator.workload.metrics_server import serving
 from tests.unit.workload.attempts import Attempts, RemoteRepository
 
-DEADLINE = 0.5
+#: Longer than a busy machine makes a client wait between its connection and its words.
+DEADLINE = 2.0
 Said = list[tuple[str, dict[str, Any]]]
 
 
