@@ -75,8 +75,8 @@ withdraw:
 		case ',$(NAMESPACES),' in *",$$namespace,"*) ;; *) \
 			$(KUBECTL) --namespace "$$namespace" delete --ignore-not-found rolebinding/gastown-operator-work rolebinding/gastown-operator-copies ;; esac; done
 
-FORGET_CREDENTIALS = $(KUBECTL) delete --ignore-not-found --namespace gastown-system clusterrole/gastown-operator-copies \
-	clusterrolebinding/gastown-operator-copies role/gastown-operator-credentials rolebinding/gastown-operator-credentials
+FORGET_CREDENTIALS = $(KUBECTL) delete --ignore-not-found clusterrole/gastown-operator-copies clusterrolebinding/gastown-operator-copies && \
+	$(KUBECTL) --namespace gastown-system delete --ignore-not-found role/gastown-operator-credentials rolebinding/gastown-operator-credentials
 
 undeploy: ## remove the operator, whatever options it was deployed with; the work namespace and the CRDs stay
 	@if $(KUBECTL) get polecats --all-namespaces --output 'jsonpath={.items[*].metadata.finalizers}' 2>/dev/null | grep -q gastown.io/; then \

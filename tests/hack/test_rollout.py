@@ -1,9 +1,14 @@
 """What is said of a Deployment that does not become available, by the objects that the API server has of it."""
 
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hack.demo_run.machine import PROGRAMS
+from hack.lab.packages import Apt
+from hack.lab.progress import Progress
 from hack.rollout import REVISION, CannotStartError, available, check, last_words, present
 
 JSON = dict[str, Any]
@@ -91,3 +96,15 @@ def test_the_last_words_are_the_newest_warning_of_each_pod_that_is_not_ready() -
     ]
     told = last_words([ready, pod("2", "ContainerCreating")], events)
     assert told.startswith('pod pod-2: ContainerCreating: secret "tls" not found; see kubectl')
+
+
+def test_make_deploy_asks_why_an_operator_does_not_start() -> None:
+    Apt(Progress("make")).ensure(PROGRAMS)
+    ran = subprocess.run(
+        ["make", "--dry-run", "deploy", "KUBECTL=kubectl --context x"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "hack/rollout.py --kubectl 'kubectl --context x'" in ran.stdout
