@@ -298,6 +298,9 @@ TAKEN: Mapping[str, Write] = {
     "a Job of one's own": Write(
         "developer", "POST", JOBS, job("mine", {"labels": {MANAGED_BY: "Helm"}}, labels={"team": "a"})
     ),
+    "Jobs of one's own, with a name like ours": Write(
+        "developer", "POST", JOBS, job("", generateName="gastown-")
+    ),
     "a change of a Job of one's own": patch(f"{JOBS}/own", spec={"suspend": False}),
     "a pod of one's own": Write("developer", "POST", PODS, pod("mine", labels={MANAGED_BY: "Helm"})),
     "a pod of a Deployment polecat-viewer": Write(REPLICAS, "POST", PODS, pod("polecat-viewer-5d4f-x")),

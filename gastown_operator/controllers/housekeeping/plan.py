@@ -52,10 +52,10 @@ def plan(observed: Observed, scope: Scope, now: datetime) -> Plan:
     if job is not None:
         return _of_job(observed, job, now)
     former = rig.status.housekeeping or HousekeepingStatus()
-    if rig.spec.housekeeping.suspend:
-        return Plan()
     if former.pending_since is None:
         return _begin(rig, former, now) if any(map(has_begun, observed.polecats)) else Plan()
+    if rig.spec.housekeeping.suspend:
+        return Plan()  # what comes and goes meanwhile is seen to later
     due = former.pending_since + rig.spec.housekeeping.interval
     if due > now:
         return Plan(requeue_after=(due - now).total_seconds())

@@ -116,7 +116,6 @@ def decide(moment: Observed) -> Plan:
 QUIET: Mapping[str, Observed] = {
     "a rig without polecats": observed(),
     "polecats that never had a pod": observed(rig(), polecat("waits")),
-    "suspended": observed(rig({"suspend": True}), worked()),
     "suspended, and overdue": observed(rig({"suspend": True}, ran(2 * DAY)), worked()),
     "a namespace that is not there": observed(rig(None, ran(2 * DAY)), namespace=None),
     "a namespace that goes": observed(rig(None, ran(2 * DAY)), namespace=namespace(phase="Terminating")),
@@ -136,8 +135,9 @@ def test_nothing_is_written_and_nothing_is_looked_at_again(moment: Observed) -> 
     assert decide(moment) == Plan()
 
 
-def test_the_first_polecat_with_a_pod_begins_the_interval_by_one_write() -> None:
-    decided = decide(observed(rig(), worked()))
+@pytest.mark.parametrize("suspend", [False, True])
+def test_the_first_polecat_with_a_pod_begins_the_interval_by_one_write(suspend: bool) -> None:
+    decided = decide(observed(rig({"suspend": suspend}), worked()))
     assert decided == Plan(status={"housekeeping": {"pendingSince": format_time(NOW)}})
     assert decide(observed(rig(None, decided.status), worked())) == Plan(requeue_after=DAY.total_seconds())
 
