@@ -29,6 +29,7 @@ def keeper_repository(attempt: Attempt) -> Path:
     return attempt.root / "keeper.git"
 
 
+@pytest.mark.timeout(600 if FULL else 120)
 @pytest.mark.parametrize(
     ("server", "stored"),
     [
