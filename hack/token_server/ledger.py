@@ -4,27 +4,26 @@ import itertools
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from attrs import define, evolve, field, frozen
 
 
 @frozen
 class Access:
-    """An access token, and the moments (of `time.time`) from which and until which it is good."""
+    """The moments (of `time.time`) from which and until which an access token is good."""
 
-    token: str
     begins: float
     ends: float
 
 
 @frozen
 class Shown:
-    """Somebody has shown an access token, which was good or not; `access` is None where it was never given."""
+    """Somebody has shown an access token, which was good or not; `token` is None where it was never given."""
 
     at: float
     by: str
-    access: Access | None
+    token: str | None
     good: bool
 
 
@@ -51,10 +50,15 @@ class Ledger:
         return len(self._access)
 
     @property
-    def accesses(self) -> Sequence[Access]:
-        """The access tokens that were given, in order."""
+    def accesses(self) -> Mapping[str, Access]:
+        """The access tokens that were given, in order, by themselves."""
         with self._lock:
-            return list(self._access.values())
+            return dict(self._access)
+
+    @property
+    def newest(self) -> str:
+        """The access token that was given last."""
+        return list(self.accesses)[-1]
 
     @property
     def rejected(self) -> Sequence[Shown]:
@@ -66,7 +70,7 @@ class Ledger:
         with self._lock:
             number, now = next(self._numbers), time.time()
             access, refresh = f"sk-ant-oat01-{number:06}", f"sk-ant-ort01-{number:06}"
-            self._access[access] = Access(access, now, now + (lifetime or self.lifetime))
+            self._access[access] = Access(now, now + (lifetime or self.lifetime))
             self._refresh.add(refresh)
             return access, refresh
 
@@ -84,13 +88,13 @@ class Ledger:
         with self._lock:
             now, access = time.time(), self._access.get(token)
             good = access is not None and now < access.ends
-            self.shown.append(Shown(now, by, access, good))
+            self.shown.append(Shown(now, by, token if access is not None else None, good))
             return good
 
-    def expire(self, token: str) -> None:
-        """Let the life of an access token end now."""
+    def expire(self, token: str, seconds: float = 0.0) -> None:
+        """Let the life of an access token end so many seconds from now, whatever was promised."""
         with self._lock:
-            self._access[token] = evolve(self._access[token], ends=time.time())
+            self._access[token] = evolve(self._access[token], ends=time.time() + seconds)
 
     def revoke(self) -> None:
         """Let no refresh token be good any more."""

@@ -3,12 +3,14 @@
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 
 from attrs import define, field
 
+from gastown_operator.api.polecat import POLECAT
 from gastown_operator.api.rig import RIG
-from hack.token_server.ledger import Access, Shown
+from hack.token_server.ledger import Shown
 from hack.token_server.server import TokenServer
 from tests.apiserver.client import JSON
 from tests.support import persistent_agent
@@ -44,9 +46,9 @@ class Scene:
 
     def survived(self, name: str) -> int:
         """How many tokens that a polecat has used had expired when it last asked."""
-        shown = self.shown(name)
-        used = {each.access for each in shown if each.access is not None}
-        return sum(access.ends < shown[-1].at for access in used) if shown else 0
+        shown, given = self.shown(name), self.provider.ledger.accesses
+        used = {each.token for each in shown if each.token is not None}
+        return sum(given[token].ends < shown[-1].at for token in used) if shown else 0
 
     def survived_by_all(self) -> int:
         """How many that were for the polecat that has used the fewest. Raises AssertionError where one asks no more."""
@@ -60,11 +62,17 @@ class Scene:
         rig = self.rig.site.cluster.get(RIG, "", self.rig.name) or {}
         return condition(rig.get("status", {}), "Ready")
 
-    def finish(self, seconds: float) -> None:
-        """Let the model have had enough, and wait until all are done, which none is whose agent met anything but answers."""
+    def let_end(self) -> None:
+        """Let the model have had enough, so that the agents end."""
         self.provider.says = persistent_agent.ENOUGH
-        for polecat in self.polecats.values():
-            polecat.until("Done", seconds=seconds)
+
+    def phases(self) -> Sequence[str]:
+        """Return the phases of the polecats. Raises AssertionError where one is Stuck."""
+        stored = self.rig.site.cluster.objects(POLECAT, self.rig.namespace)
+        statuses = [each.get("status", {}) for each in stored]
+        stuck = [condition(status, "Ready") for status in statuses if status.get("phase") == "Stuck"]
+        assert stuck == []
+        return [status.get("phase", "") for status in statuses]
 
     def statuses(self, name: str) -> Sequence[str]:
         """Return the status of every answer, as the agent itself has reported and pushed it."""
@@ -74,24 +82,22 @@ class Scene:
 
     def lags(self) -> Mapping[str, Sequence[float]]:
         """Return, of each token, how long after it was given each polecat that had used an earlier one began to use it."""
-        found: dict[str, list[float]] = defaultdict(list)
+        found, given = defaultdict[str, list[float]](list), self.provider.ledger.accesses
         for name in self.polecats:
-            first: dict[Access, float] = {}
+            first: dict[str, float] = {}
             for shown in self.shown(name):
-                if shown.access is not None:
-                    first.setdefault(shown.access, shown.at)
-            for access, at in list(first.items())[1:]:
-                found[access.token].append(at - access.begins)
+                if shown.token is not None:
+                    first.setdefault(shown.token, shown.at)
+            for token, at in list(first.items())[1:]:
+                found[token].append(at - given[token].begins)
         return found
 
     def spare(self) -> float:
-        """Return the seconds between the last use of any expired token and its end, at the least."""
-        last: dict[Access, float] = {}
-        for shown in list(self.provider.ledger.shown):
-            if shown.access is not None and shown.by.removeprefix("polecat-") in self.polecats:
-                last[shown.access] = shown.at
-        newest = max(last, key=lambda access: access.begins)
-        return min(access.ends - at for access, at in last.items() if access is not newest)
+        """Return the seconds between the last use of any token that has expired and its end, at the least."""
+        given = self.provider.ledger.accesses
+        shown = [each for name in self.polecats for each in self.shown(name)]
+        last = {each.token: each.at for each in sorted(shown, key=attrgetter("at")) if each.token}
+        return min(given[token].ends - at for token, at in last.items() if given[token].ends < time.time())
 
 
 def open_scene(site: Site, name: str, provider: TokenServer, secret: str, most: int) -> Scene:

@@ -60,7 +60,7 @@ class Subscription:
         """Whether no refresh is under way, and the Secret has the tokens that were given last."""
         secret = self._read()
         oauth = json.loads(b64decode(secret["data"][FILE]))["claudeAiOauth"]
-        given = self.provider.ledger.accesses[-1].token
+        given = self.provider.ledger.newest
         return REFRESHING not in _annotations(secret) and bool(oauth["accessToken"] == given)
 
     def _read(self) -> JSON:
