@@ -227,6 +227,12 @@ def test_policies_stay_without_their_rig_until_its_last_pod_has_ended(place: Pla
     policies = place.await_policies(place.namespace, WALL, place.policy, f"gastown-{other}")
     # Nor will the garbage collector take it.
     assert "ownerReferences" not in policies[place.policy]["metadata"]
+    # What else was decided when the other policy was written has been done by the time of the next decision.
+    place.cluster.client.patch(RIG, {"metadata": {"name": other}}, {"spec": {"network": {"enforce": False}}})
+    eventually(
+        lambda: place.policies(place.namespace)[f"gastown-{other}"]["spec"]["egress"] == [{}], "it is opened"
+    )
+    assert place.policy in place.policies(place.namespace)
 
     polecat.delete()
     place.await_policies(place.namespace, WALL, f"gastown-{other}")

@@ -48,7 +48,7 @@ def forge_exit() -> None:
 
 
 def forge_transcript() -> None:
-    while TRANSCRIPT.exists() and "I failed." not in TRANSCRIPT.read_text():
+    while not TRANSCRIPT.exists() or "I failed." not in TRANSCRIPT.read_text():
         time.sleep(0.05)
     TRANSCRIPT.write_text(json.dumps(SUCCEEDED) + "\n")
     print("forged the transcript", flush=True)
