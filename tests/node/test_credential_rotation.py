@@ -35,6 +35,7 @@ GRACE = 110.0
 #: Nothing that lives so long is refreshed in this test.
 LONG_LIFETIME = 3600.0
 LIMIT_SECONDS = 300.0
+EXPIRED = "CredentialExpired"
 
 patient = pytest.mark.timeout(4 * LIMIT_SECONDS)
 
@@ -139,13 +140,14 @@ def _all_done(scene: Scene) -> bool:
 def _see_refusal(told: Story, replicas: Replicas) -> None:
     refusal = told.refusal
     told.refused = replicas.until(
-        lambda: ready if (ready := refusal.ready()).get("reason") == "CredentialExpired" else None,
+        lambda: ready if (ready := refusal.ready()).get("reason") == EXPIRED else None,
         "the rig says that its credential has expired",
     )
     refusal.sling("late")
     late = refusal.polecats["late"]
     told.waiting = replicas.until(
-        lambda: status if condition(status := late.status, "Queued") else None, "the late one waits"
+        lambda: status if condition(status := late.status, "Queued").get("reason") == EXPIRED else None,
+        "the late one waits for the credential",
     )
     told.waiting_pods = late.pods()
 
@@ -201,11 +203,7 @@ def test_a_refused_refresh_is_the_rigs_trouble_and_holds_what_has_not_started(st
     assert "invalid_grant" in story.refused["message"]
     assert "create secret generic subscription-" in story.refused["message"]
     queued = condition(story.waiting, "Queued")
-    assert (story.waiting["phase"], queued["status"], queued["reason"]) == (
-        "Idle",
-        "True",
-        "CredentialExpired",
-    )
+    assert (story.waiting["phase"], queued["status"], queued["reason"]) == ("Idle", "True", EXPIRED)
     assert "invalid_grant" in condition(story.waiting, "Ready")["message"]
     assert story.waiting_pods == []
 
@@ -220,7 +218,7 @@ def test_a_new_login_starts_what_waits_and_reaches_what_runs(story: Story) -> No
         assert set(refusal.statuses(name)) == {"200"}
         assert polecat.status["attempt"] == 1
     assert refusal.provider.ledger.rejected == []
-    assert refusal.ready().get("reason") != "CredentialExpired"
+    assert refusal.ready().get("reason") != EXPIRED
 
 
 def _report(told: Story, seconds: float) -> JSON:
