@@ -1,5 +1,7 @@
 """Refs of polecats that are gone leave the git server; those of others, and branches, stay."""
 
+from uuid import uuid4
+
 from gastown_operator.api.batch import JOB
 from gastown_operator.api.polecat import POLECAT
 from gastown_operator.api.rig import RIG
@@ -16,8 +18,10 @@ def test_refs_of_a_polecat_that_is_gone_leave_the_server_and_nothing_else_does(s
     done.until("Done")
     living.until("Done")
     uid = site.cluster.client.request("GET", RIG.path("", rig.name)).object()["metadata"]["uid"]
-    foreign = f"refs/gastown/wip/{rig.namespace}/{done.uid.replace('-', '')}/1"
-    site.git.git(rig.repository, "update-ref", foreign, "refs/heads/main")
+    others_key = f"{rig.namespace}/{uuid4()}"
+    foreign = {f"refs/gastown/wip/{others_key}/1", f"refs/gastown/rig/{uuid4()}/{others_key}"}
+    for name in foreign:
+        site.git.git(rig.repository, "update-ref", name, "refs/heads/main")
     own = {done.ref("done"), f"refs/gastown/rig/{uid}/{rig.namespace}/{done.uid}"}
     assert own <= rig.refs.keys()
 
@@ -25,7 +29,7 @@ def test_refs_of_a_polecat_that_is_gone_leave_the_server_and_nothing_else_does(s
     done.until_gone(POLECAT, "done")
     eventually(lambda: not any(done.uid in name for name in rig.refs), "its refs are gone", 150)
 
-    kept = {living.ref("done"), f"refs/gastown/rig/{uid}/{rig.namespace}/{living.uid}", foreign}
+    kept = {living.ref("done"), f"refs/gastown/rig/{uid}/{rig.namespace}/{living.uid}", *foreign}
     assert kept | {"refs/heads/polecat/done", "refs/heads/polecat/living"} <= rig.refs.keys()
 
     def recorded() -> bool:

@@ -20,8 +20,8 @@ committed was there before the agent started.
 
 """
 _TAIL: Final = """
-*branch*: on `polecat/<name>`. *checkpoint*: under `refs/gastown/wip/<namespace>/<UID of the Polecat>/<round>` on the git server, also after the
-Polecat is deleted; the next round starts from it. To look at it: `git fetch origin <ref> && git checkout FETCH_HEAD`; for a Polecat that is gone:
+*branch*: on `polecat/<name>`. *checkpoint*: under `refs/gastown/wip/<namespace>/<UID of the Polecat>/<round>` on the git server, for 14 days
+also after the Polecat is deleted ([housekeeping.md](housekeeping.md)); the next round starts from it. To look at it: `git fetch origin <ref> && git checkout FETCH_HEAD`; for a Polecat that is gone:
 `git ls-remote origin 'refs/gastown/wip/*'`. A new Polecat goes on from it if its annotation `gastown.io/recovery-key` is that UID.
 
 - What is run in each row: {models}.
