@@ -26,7 +26,8 @@ LEAD: Final = timedelta(minutes=10)
 """A token is refreshed so long before its end, or at half of its life if that is later.
 
 The kubelet takes up to 90 s to bring a changed Secret into a pod (its sync period and the age of its cache); the rest is for
-an endpoint or an operator in trouble. A provider whose tokens live less than 3 minutes leaves too little for the kubelet.
+an endpoint or an operator in trouble. A provider whose tokens live less than 4 minutes leaves too little for the kubelet and for
+a leader that is lost at the wrong moment.
 """
 
 _AT_ONCE: Final = datetime.min.replace(tzinfo=UTC)
