@@ -16,7 +16,7 @@ from gastown_operator.api.housekeeping import HousekeepingStatus
 from gastown_operator.api.polecat import Polecat
 from gastown_operator.api.rig import Rig, RigStatus
 from gastown_operator.api.validation import rig_problems
-from gastown_operator.controllers.git_job import git_job
+from gastown_operator.controllers.git_job import DEADLINE, git_job
 from gastown_operator.controllers.housekeeping.observe import PROGRAM, Observed
 from gastown_operator.controllers.housekeeping.told import housekeeping_settings
 from gastown_operator.controllers.settings import OperatorSettings
@@ -28,6 +28,8 @@ from gastown_operator.workload.message import Outcome
 CONDITION: Final = "HousekeepingSucceeded"
 #: Seconds; a Job's end may be in the cache before its pod's is.
 PATIENCE: Final = 30.0
+#: Seconds past its own deadline in which a Job's pod has ended too, if all is well.
+OVERDUE: Final = 300.0
 _MESSAGE_BYTES: Final = 256
 
 
@@ -69,8 +71,7 @@ def plan(observed: Observed, scope: Scope, now: datetime) -> Plan:
 def plan_refused(observed: Observed, refusal: Refusal, now: datetime) -> Plan:
     """What to say when the API server does not take the Job; it is tried again when the next run is due."""
     text = f"the API server refused the Job: {refusal.error}"
-    report = HousekeepingReport(Outcome.CONFIG_ERROR, "JobRefused", text)
-    return _recorded(observed, evolve(report, remaining=_remaining(observed.rig)), now)
+    return _recorded(observed, _unheard(observed.rig, "JobRefused", text, Outcome.CONFIG_ERROR), now)
 
 
 def has_begun(polecat: Polecat) -> bool:
@@ -89,7 +90,7 @@ def _of_job(observed: Observed, job: Job, now: datetime) -> Plan:
     if metadata.deletion_timestamp is not None or owner is None or owner.uid != rig.metadata.uid:
         return Plan()  # it goes; that of an earlier rig with this name is for the garbage collector
     if job.end is None:
-        return Plan()
+        return _of_running_job(observed, job, now)
     former = rig.status.housekeeping
     if former is not None and former.last_time == job.end.at:
         return Plan((Delete(JOB, metadata.key, metadata.uid),))
@@ -97,6 +98,22 @@ def _of_job(observed: Observed, job: Job, now: datetime) -> Plan:
     if observed.pod is None and left > 0:
         return Plan(requeue_after=left)
     return _recorded(observed, _report(rig, job.end, observed.pod), job.end.at)
+
+
+def _of_running_job(observed: Observed, job: Job, now: datetime) -> Plan:
+    """Its deadline ends it, unless that stands still or its pod's end is not seen: nothing else would ever tell of it."""
+    made, former = job.metadata.creation_timestamp or now, observed.rig.status.housekeeping
+    left = DEADLINE + OVERDUE - (now - made).total_seconds()
+    if left > 0:
+        return Plan(requeue_after=left)
+    if former is not None and former.last_time is not None and former.last_time >= made:
+        return Plan()  # told already
+    key = job.metadata.key
+    text = (
+        f"Job {key.name} has not ended in {DEADLINE + OVERDUE:.0f} s: somebody suspended it, or the node of its pod is lost; see "
+        f"kubectl -n {key.namespace} describe job {key.name}; where it is deleted, another one is made when the next run is due"
+    )
+    return _recorded(observed, _unheard(observed.rig, "JobOverdue", text), now)
 
 
 def _report(rig: Rig, end: JobEnd, pod: Pod | None) -> HousekeepingReport:
@@ -111,7 +128,16 @@ def _report(rig: Rig, end: JobEnd, pod: Pod | None) -> HousekeepingReport:
         f"the Job left no word ({end.reason or 'Complete'}: {end.message or 'its pod is gone'}); it is made again when the next run is due; "
         f"kubectl -n {rig.spec.work_namespace} get events shows whether its pod could start"
     )
-    return HousekeepingReport(Outcome.INFRASTRUCTURE, "NoResult", text, remaining=_remaining(rig))
+    return _unheard(rig, "NoResult", text)
+
+
+def _unheard(
+    rig: Rig, reason: str, text: str, outcome: Outcome = Outcome.INFRASTRUCTURE
+) -> HousekeepingReport:
+    """A report of a run that gave none: as much is left as before."""
+    former = rig.status.housekeeping
+    remaining = (former.remaining_refs or 0) if former is not None else 0
+    return HousekeepingReport(outcome, reason, text, remaining=remaining)
 
 
 def _recorded(observed: Observed, report: HousekeepingReport, at: datetime) -> Plan:
@@ -144,11 +170,6 @@ def _recorded(observed: Observed, report: HousekeepingReport, at: datetime) -> P
         if succeeded or told
         else (EventNote("Warning", report.reason, report.message, "Housekeeping"),),
     )
-
-
-def _remaining(rig: Rig) -> int:
-    former = rig.status.housekeeping
-    return (former.remaining_refs or 0) if former is not None else 0
 
 
 def _written(status: RigStatus, after: HousekeepingStatus) -> Mapping[str, Any]:

@@ -13,10 +13,12 @@ from gastown_operator.api.batch import JOB, Job
 from gastown_operator.api.core import POD, Pod
 from gastown_operator.api.polecat import Polecat
 from gastown_operator.api.rig import RIG, Rig
+from gastown_operator.controllers.git_job import DEADLINE
 from gastown_operator.controllers.housekeeping.metrics import HousekeepingCollector
 from gastown_operator.controllers.housekeeping.observe import Observed
 from gastown_operator.controllers.housekeeping.plan import (
     CONDITION,
+    OVERDUE,
     PATIENCE,
     Scope,
     plan,
@@ -120,7 +122,6 @@ QUIET: Mapping[str, Observed] = {
     "a namespace that is not there": observed(rig(None, ran(2 * DAY)), namespace=None),
     "a namespace that goes": observed(rig(None, ran(2 * DAY)), namespace=namespace(phase="Terminating")),
     "no fence": observed(rig(None, ran(2 * DAY)), fenced=False),
-    "a Job that runs": observed(rig(None, ran(2 * DAY)), job=job()),
     "a Job that goes": observed(
         rig(None, ran()), job=job("Complete", deletionTimestamp=format_time(NOW)), pod=said(GOOD)
     ),
@@ -133,6 +134,34 @@ QUIET: Mapping[str, Observed] = {
 @pytest.mark.parametrize("moment", QUIET.values(), ids=QUIET.keys())
 def test_nothing_is_written_and_nothing_is_looked_at_again(moment: Observed) -> None:
     assert decide(moment) == Plan()
+
+
+def running(since: timedelta) -> Job:
+    """The rig's Job, which was made so long ago and has not ended."""
+    return job(creationTimestamp=format_time(NOW - since))
+
+
+def test_a_job_that_runs_is_looked_at_again_when_it_should_have_ended() -> None:
+    decided = decide(observed(rig(None, ran(2 * DAY)), job=running(timedelta(seconds=100))))
+    assert decided == Plan(requeue_after=DEADLINE + OVERDUE - 100)
+
+
+def test_a_job_that_does_not_end_is_told_of_once_and_still_recorded_when_it_does() -> None:
+    """A suspended Job's deadline stands still, and the pod of one whose node is lost stays."""
+    stuck = observed(rig(None, ran(2 * DAY)), job=running(timedelta(seconds=DEADLINE + OVERDUE)))
+    decided = decide(stuck)
+    assert (decided.actions, decided.requeue_after) == ((), None)
+    assert [event.reason for event in decided.events] == ["JobOverdue"]
+    assert decided.status is not None
+    (condition,) = decided.status["conditions"]
+    assert (condition["status"], condition["reason"]) == ("False", "JobOverdue")
+    assert f"kubectl -n {WORKERS} describe job {NAME}" in condition["message"]
+
+    told = evolve(stuck, rig=rig(None, decided.status))
+    assert decide(told) == Plan()
+    ended = decide(evolve(told, job=job("Complete", at=-timedelta(seconds=5)), pod=said(GOOD)))
+    assert ended.status is not None
+    assert ended.status["housekeeping"]["deletedRefs"] == 3
 
 
 @pytest.mark.parametrize("suspend", [False, True])

@@ -35,6 +35,7 @@ CALLS: Final = {
     "_branch": 1,
     "_stuck": 2,
     "end": 2,
+    "_unheard": 1,
 }
 #: A reason stands right after a member of these; of how a model answered, only what is configured wrongly keeps its own.
 BEFORE: Final = {"Outcome": "", "OutcomeClass": "", "RigPhase": "", "ModelOutcome": "CONFIG"}
