@@ -48,7 +48,7 @@ def rigs(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[
     rigs = {name: site.rig(name, spec=SLOTS) for name in ("options", "limited", "quota")}
     cache = {"cache": {"claimName": "cache"}}
     rigs["cached"] = site.rig("cached", spec=cache)
-    rigs["sandbox"] = site.rig("sandbox", spec={"policy": {"allow": ["RuntimeClassName"]}})
+    rigs["sandbox"] = site.rig("sandbox", spec={"policy": {"allow": ["RuntimeClassName", "ServiceAccountName"]}})
     directory = tmp_path_factory.mktemp("volumes")
     for name in ("options", "cached"):
         volumes.offer(rigs[name].name, directory / name)
@@ -117,6 +117,7 @@ def slung(rigs: dict[str, RigHandle]) -> dict[str, PolecatHandle]:
         options.sling("passing", ttlSecondsAfterFinished=1),
         options.sling("unsandboxed", kubernetes=sandboxed),
         sandbox.sling("sandboxed", kubernetes=sandboxed),
+        sandbox.sling("anonymous", kubernetes={"serviceAccountName": "builder"}),
         limited.sling("limited"),
         quota.sling("quota"),
     ]
@@ -138,6 +139,15 @@ def test_a_pod_beyond_a_limit_range_is_refused_with_the_server_s_words(
     kubectl("--namespace", rigs["limited"].namespace, "delete", "limitrange", "small")
     eventually(lambda: not _limits(rigs["limited"]), "the server has learnt that there is no limit any more")
     polecat.patch({"taskDescription": "Try again."})
+    polecat.until("Done")
+
+
+def test_a_service_account_that_is_not_there_is_waited_for(
+    rigs: dict[str, RigHandle], slung: dict[str, PolecatHandle]
+) -> None:
+    polecat = slung["anonymous"]
+    polecat.tells("Idle", "ServiceAccountMissing", '"builder" not found', "kubernetes.serviceAccountName")
+    kubectl("--namespace", rigs["sandbox"].namespace, "create", "serviceaccount", "builder")
     polecat.until("Done")
 
 

@@ -27,6 +27,7 @@ class Wait(StrEnum):
     NETWORK_POLICY = "NetworkPolicyPending"
     CREDENTIAL_INVALID = "CredentialInvalid"
     QUOTA_EXCEEDED = "QuotaExceeded"
+    SERVICE_ACCOUNT_MISSING = "ServiceAccountMissing"
     POD_NAME_IN_USE = "PodNameInUse"
 
 
@@ -35,6 +36,7 @@ NEED_HELP: Final = frozenset({Wait.CREDENTIAL_EXPIRED, Wait.CREDENTIAL_INVALID, 
 _NO_MATTER_OF_SLOTS: Final = frozenset(
     {
         Wait.QUOTA_EXCEEDED,
+        Wait.SERVICE_ACCOUNT_MISSING,
         Wait.POD_NAME_IN_USE,
         Wait.CREDENTIAL_EXPIRED,
         Wait.CREDENTIAL_INVALID,

@@ -47,6 +47,11 @@ from gastown_operator.runtime.plan import Create, Plan
 _RETRY: Final = 30.0
 #: What admission says of a quota that is full, and of one that is so new that it was not added up yet.
 _QUOTA: Final = ("exceeded quota", "status unknown for quota")
+#: What admission says where the pod's ServiceAccount is not there, and of the one that every namespace gets in its first moments.
+_NO_SERVICE_ACCOUNT: Final = "error looking up service account"
+_NEW_NAMESPACE: Final = 'serviceaccount "default" not found'
+#: Seconds in which a new namespace gets that ServiceAccount.
+_NEW_NAMESPACE_GRACE: Final = 2.0
 #: Seconds in which the policy of a new rig is made, if all is well.
 _FENCE_GRACE: Final = 5.0
 
@@ -243,7 +248,7 @@ def _key_in_use(polecat: Polecat, holder: Polecat) -> Decision:
 
 
 def _not_created(polecat: Polecat, observed: Observed) -> Decision:
-    """The API server refused the pod: somebody must change something, or a quota must become free."""
+    """The API server refused the pod: somebody must change something, or a quota or a ServiceAccount must come."""
     refusal = observed.refusal
     error = refusal.error if refusal is not None else None
     if isinstance(error, Forbidden) and any(words in str(error) for words in _QUOTA):
@@ -252,6 +257,13 @@ def _not_created(polecat: Polecat, observed: Observed) -> Decision:
             f"(kubectl -n {polecat.metadata.namespace} describe resourcequota)"
         )
         return evolve(_queued(polecat, Wait.QUOTA_EXCEEDED, text), requeue_after=_RETRY)
+    if isinstance(error, Forbidden) and _NO_SERVICE_ACCOUNT in str(error):
+        pause = _NEW_NAMESPACE_GRACE if _NEW_NAMESPACE in str(error) else _RETRY
+        text = (
+            f"{error}; tried again every {pause:.0f} s: create it, or name another one in kubernetes.serviceAccountName "
+            f"(kubectl -n {polecat.metadata.namespace} get serviceaccounts)"
+        )
+        return evolve(_queued(polecat, Wait.SERVICE_ACCOUNT_MISSING, text), requeue_after=pause)
     if isinstance(error, NotOurs):
         text = f"{error}: it is neither used nor deleted; delete or rename it, then change the Polecat to try again"
         return _refused(polecat, "PodNameTaken", text)

@@ -59,6 +59,17 @@ WAITS: dict[str, tuple[Observed, str, tuple[str, ...]]] = {
         "QuotaExceeded",
         ("status unknown for quota: few", f"kubectl -n {WORKERS} describe resourcequota"),
     ),
+    "a ServiceAccount, as in a namespace that is new": (
+        refused(
+            Forbidden(
+                'pods "polecat-toast" is forbidden: error looking up service account '
+                f'{WORKERS}/default: serviceaccount "default" not found',
+                status=403,
+            )
+        ),
+        "ServiceAccountMissing",
+        ('"default" not found', f"kubectl -n {WORKERS} get serviceaccounts"),
+    ),
     "a limit": (
         refused(Invalid("maximum memory usage per Container is 100Mi", status=422)),
         "PodRefused",
