@@ -19,6 +19,7 @@ from gastown_operator.workload import lfs, submodules
 from gastown_operator.workload.errors import GitError
 from gastown_operator.workload.git import Git
 from gastown_operator.workload.local_refs import Tip
+from gastown_operator.workload.signatures import GITLINK
 from gastown_operator.workload.snapshot import Snapshots
 from gastown_operator.workload.submodules import Commit, Submodule
 from gastown_operator.workload.tree_files import TreeFiles
@@ -114,9 +115,11 @@ class Aside:
         return [self._tip(where, f"Files of {where}", path, stored, [head])]
 
     def _recorded(self, path: bytes) -> str:
-        """The commit that the submodule had at first; nothing where it is new."""
-        status, output, _ = self._git.attempt("rev-parse", f"{self.start}:{os.fsdecode(path)}")
-        return output.decode("ascii").strip() if status == 0 else ""
+        """The commit that the submodule had at first; nothing where it is new, also in the place of a file or a directory."""
+        literal = self._git.with_environment({"GIT_LITERAL_PATHSPECS": "1"}, {})
+        status, output, _ = literal.attempt("ls-tree", "-z", self.start, "--", os.fsdecode(path))
+        mode, _, rest = output.decode("utf-8", "surrogateescape").partition(" ")
+        return rest.split()[1] if status == 0 and mode == GITLINK else ""
 
     def _tip(self, where: str, subject: str, place: bytes, tree: str, parents: Iterable[str] = ()) -> Tip:
         message = f"{subject}\n\n{PLACE_TRAILER} {json.dumps(os.fsdecode(place))}\n"

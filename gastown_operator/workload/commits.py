@@ -9,8 +9,11 @@ def is_ancestor(git: Git, older: str, newer: str) -> bool:
 
 
 def has_tree(git: Git, commit: str) -> bool:
-    """Whether a commit is there with its tree: alone it proves nothing when objects were deleted."""
-    return git.attempt("cat-file", "-e", f"{commit}^{{tree}}")[0] == 0
+    """Whether it is a commit that is there with its tree: alone it proves nothing when objects were deleted."""
+    asked = f"{commit}^{{commit}}\n{commit}^{{tree}}\n".encode()
+    status, found, _ = git.attempt("cat-file", "--batch-check=%(objectname)", stdin=asked)
+    # What leads to a commit, as a tag does, has another name than that.
+    return status == 0 and found.startswith(f"{commit}\n".encode()) and not found.endswith(b"missing\n")
 
 
 def message(git: Git, commit: str) -> str:

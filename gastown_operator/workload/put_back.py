@@ -216,8 +216,9 @@ def _repository(git: Git, kept: str, work: Path, module: Path) -> None:
         head = own.run("hash-object", "-t", "commit", "-w", "--stdin", stdin=content).decode("ascii").strip()
         parents[head] = _parents(content)
     cut = [commit for commit, before in parents.items() if not before <= parents.keys()]
-    # What came before them is at the submodule's own server.
-    (module / "shallow").write_text("".join(f"{it}\n" for it in cut))
+    if cut:
+        # What came before them is at the submodule's own server.
+        (module / "shallow").write_text("".join(f"{it}\n" for it in cut))
     own.run("update-ref", "--no-deref", "HEAD", head)
     attrs.evolve(own, work_tree=work).run("read-tree", head)
     (work / ".git").write_text(f"gitdir: {os.path.relpath(module, work)}\n")

@@ -113,23 +113,20 @@ class Snapshots:
             attrs.evolve(self.git, work_tree=None).run("read-tree", head)
             tracked = entries_of_index(self.git)
         kept = {path: entry for path, entry in tracked.items() if entry.mode == GITLINK}
-        files = self._names_inside(directory) | (tracked.keys() - kept.keys())
-        candidates = _Candidates(files, kept)
-        entries, _ = self._entries(TreeFiles(self.repository, directory), tracked, candidates)
+        tree = TreeFiles(self.repository, directory)
+        untracked, nested = self._names_inside(tree)
+        files = untracked | (tracked.keys() - kept.keys())
+        for inner in nested - kept.keys():
+            files.update(tree.below(inner))
+        entries, _ = self._entries(tree, tracked, _Candidates(files, kept))
         self.known = {path: it for path, it in self.known.items() if entries.get(path) == it.entry}
         return self._write(entries) if entries or head else ""
 
-    def _names_inside(self, directory: bytes) -> set[bytes]:
-        """Files in a directory of the work tree that git would not ignore there, relative to it. Raises GitError."""
-        git = attrs.evolve(
-            self.git, work_tree=self.repository / os.fsdecode(directory), index=self.scratch / "no-index"
-        )
-        if git.work_tree is None or not git.work_tree.is_dir():
-            return set()
-        status, listed, errors = self._list(git, TreeFiles(self.repository, directory))
-        if status != 0:
-            raise GitError("ls-files", status, printable(errors))
-        return {path for path in listed.split(b"\0") if path and not path.endswith(b"/")}
+    def _names_inside(self, tree: TreeFiles) -> tuple[set[bytes], set[bytes]]:
+        """Files in a directory of the work tree that git would not ignore there, and repositories in it; relative to it."""
+        directory = self.repository / os.fsdecode(tree.inside)
+        git = attrs.evolve(self.git, work_tree=directory, index=self.scratch / "no-index")
+        return self._list(git, tree)[:2] if directory.is_dir() else (set(), set())
 
     def _candidates(self, tree: TreeFiles, tracked: dict[bytes, Entry], head: str) -> "_Candidates":
         """The paths to look at, and the entries that stay as they are."""
@@ -138,7 +135,7 @@ class Snapshots:
         untracked, nested = self._untracked()
         opened = {path for path in gitlinks - submodules if any(tree.below(path))}
         kept = {path: tracked[path] for path in (gitlinks - opened) | (self._sparse() & tracked.keys())}
-        files = {path for path in tracked if path not in gitlinks and path not in kept} | set(untracked)
+        files = {path for path in tracked if path not in gitlinks and path not in kept} | untracked
         for directory in nested | opened:
             files.update(tree.below(directory))
         return _Candidates(files, kept)
@@ -190,21 +187,26 @@ class Snapshots:
             copies.clear()
         return stored, failed
 
-    def _untracked(self) -> tuple[list[bytes], set[bytes]]:
-        """Untracked files, and directories that are repositories of their own (git lists these with a slash)."""
+    def _untracked(self) -> tuple[set[bytes], set[bytes]]:
+        """Untracked files, and directories that are repositories of their own."""
         self._copy_excludes()
-        status, listed, errors = self._list(self.git, TreeFiles(self.repository))
-        if status != 0:
-            raise GitError("ls-files", status, printable(errors))
+        files, nested, errors = self._list(self.git, TreeFiles(self.repository))
         self._unlisted = set(_UNLISTED.findall(errors))
-        paths = [path for path in listed.split(b"\0") if path]
-        nested = {path.rstrip(b"/") for path in paths if path.endswith(b"/")}
-        return [path for path in paths if not path.endswith(b"/")], nested
+        return files, nested
 
-    def _list(self, git: Git, tree: TreeFiles) -> tuple[int | None, bytes, bytes]:
-        """Names in a work tree that git does not know or ignore, whatever the agent put where git looks for what it ignores."""
+    def _list(self, git: Git, tree: TreeFiles) -> tuple[set[bytes], set[bytes], bytes]:
+        """Files of a work tree that git does not know or ignore, repositories in it, and what git says.
+
+        It ends in time, whatever the agent put where git looks for what it ignores. Raises GitError.
+        """
         call = ("ls-files", "--others", "--exclude-standard", "-z")
-        return git.attempt(*call, timeout=self.list_timeout, enough=Release(tree))
+        status, listed, errors = git.attempt(*call, timeout=self.list_timeout, enough=Release(tree))
+        if status != 0:
+            raise GitError(call[0], status, printable(errors))
+        paths = {path for path in listed.split(b"\0") if path}
+        # Git lists a repository as a directory, with a slash.
+        files = {path for path in paths if not path.endswith(b"/")}
+        return files, {path.rstrip(b"/") for path in paths - files}, errors
 
     def _copy_excludes(self) -> None:
         """What the agent's git ignores by its own list is ignored here too."""

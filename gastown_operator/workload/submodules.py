@@ -144,7 +144,7 @@ def _git_directory(repository: Path, path: str) -> Path | None:
         named = os.fsdecode(link.removeprefix(_LINK).strip())
         target = posixpath.normpath(posixpath.join(path, named)).split("/")
         inside = link.startswith(_LINK) and not named.startswith("/") and target[0] == ".git"
-        found = inside and ":" not in named and _is_directory(repository, target)
+        found = inside and not {":", "\0"} & set(named) and _is_directory(repository, target)
     except (OSError, UnreadableRepositoryError):
         return None
     return repository.joinpath(*target) if found else None
