@@ -124,6 +124,15 @@ class InternalError(ApiError):
     retryable = True
 
 
+class UnknownField(InternalError):
+    """500 to an apply: the kind's definition in the cluster lacks a field that is written. Only a newer definition helps."""
+
+    transient = False
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}; the CustomResourceDefinition in the cluster is older than this program: apply that of its version"
+
+
 class ServiceUnavailable(ApiError):
     """503: the server or an extension of it is not ready."""
 
@@ -190,6 +199,7 @@ _BY_STATUS: Mapping[int, type[ApiError]] = {
 }
 _UID = "metadata.uid"
 _TOO_LARGE = "ResourceVersionTooLarge"
+_UNKNOWN_FIELD_TEXT = "field not declared in schema"  # structured-merge-diff; the Status has no reason
 _TOO_LARGE_TEXT = (
     "Too large resource version"  # apiserver storage.NewTooLargeResourceVersionError; the cause may be absent
 )
@@ -236,6 +246,8 @@ def _kind(status: int, reason: str, message: str, details: Mapping[str, Any]) ->
         return ResourceVersionTooLarge
     if status == 422 and _UID in _causes(details, "field"):
         return Conflict  # how the server refuses a patch whose metadata.uid is another object's
+    if status == 500 and _UNKNOWN_FIELD_TEXT in message:
+        return UnknownField
     by_status = _BY_STATUS.get(status)
     return _BY_REASON.get(reason) or by_status or (InternalError if status >= 500 else ApiError)
 

@@ -27,6 +27,7 @@ from gastown_operator.runtime.errors import (
     TooManyRequests,
     Unauthorized,
     UnexpectedResponse,
+    UnknownField,
 )
 from gastown_operator.runtime.execution import Executor, NotOurs
 from gastown_operator.runtime.helpers import add_finalizer, controller_reference
@@ -264,6 +265,7 @@ async def test_the_status_of_a_vanished_object_is_nobodys_failure(writer: Writer
         (refuse(429, "TooManyRequests", retry_after="3"), TooManyRequests),
         (refuse(500, "InternalError"), InternalError),
         (refuse(500, "ServerTimeout"), ServerTimeout),
+        (refuse(500, "", ".status.dayBudget: field not declared in schema"), UnknownField),
         (refuse(503, "ServiceUnavailable"), ServiceUnavailable),
         (refuse(418, "Teapot"), ApiError),
         (say("Too many requests", 429), TooManyRequests),
@@ -284,6 +286,16 @@ async def test_every_failure_has_its_type(writer: Writer, answer: Answer, kind: 
         await writer.client.create(CONFIG_MAP, child(), "tests")
     assert type(caught.value) is kind
     assert f"POST {PATH}" in str(caught.value)
+
+
+async def test_a_field_that_the_definition_lacks_is_written_once_with_what_to_do(writer: Writer) -> None:
+    """A kind's definition is updated by somebody; until then each call is refused in the same way."""
+    text = "failed to create typed patch object (ns/child): .status.new: field not declared in schema"
+    writer.server.script("PATCH", *(3 * [refuse(500, "", text)]))
+    with pytest.raises(UnknownField, match="apply that of its version") as caught:
+        await writer.client.apply(CONFIG_MAP, KEY, child(), "tests")
+    assert caught.value.retryable
+    assert [request.verb for request in writer.server.requests] == ["PATCH"]
 
 
 async def test_a_list_of_something_else_is_no_list(writer: Writer) -> None:
