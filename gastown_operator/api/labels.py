@@ -30,6 +30,8 @@ CREDENTIAL: Final = "gastown.io/credential"
 
 OPERATOR: Final = "gastown-operator"
 """The value of `app.kubernetes.io/name` and of `managed-by`."""
+OURS: Final = f"{MANAGED_BY}={OPERATOR}"
+"""Selects what the operator makes."""
 
 RECOVERY_KEY: Final = "gastown.io/recovery-key"
 """Annotation of a Polecat: under which key its refs are kept on the remote (default: its UID)."""

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from gastown_operator.controllers.parts import entries
 from gastown_operator.controllers.settings import OperatorSettings
 from gastown_operator.workload import layout
 from gastown_operator.workload.egress import CA_FILE
@@ -31,9 +32,7 @@ def egress_environment(settings: OperatorSettings) -> EgressParts:
     """
     ways = settings.egress
     given = dict(zip(_PROXIES, (ways.https_proxy, ways.http_proxy, ways.no_proxy), strict=True))
-    env: list[JSON] = [
-        {"name": name, "value": value.replace("$(", "$$(")} for name, value in given.items() if value
-    ]
+    env = entries({name: value for name, value in given.items() if value})
     if ways.proxy_secret:
         env = [
             {

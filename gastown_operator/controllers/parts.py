@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from gastown_operator.agents.launch import variable
 from gastown_operator.api.codec import to_json_value
 from gastown_operator.api.podspec import PodSettings
 from gastown_operator.controllers.settings import OperatorSettings
@@ -57,8 +58,8 @@ def mount(volume: str, path: object) -> JSON:
 
 
 def entries(environment: Mapping[str, str]) -> list[JSON]:
-    """Literal variables; the kubelet would expand `$(…)` in them."""
-    return [{"name": name, "value": value.replace("$(", "$$(")} for name, value in environment.items()]
+    """Literal variables."""
+    return [dict(variable(name, value)) for name, value in environment.items()]
 
 
 def secret_volume(volume: str, name: str) -> JSON:

@@ -14,10 +14,11 @@ from typing import Any
 import anyio
 from attrs import define, field
 
+from gastown_operator.api import labels
 from gastown_operator.api.core import POD, Pod
 from gastown_operator.api.polecat import POLECAT
 from gastown_operator.controllers.polecat.observe import POD_INDEXES
-from gastown_operator.controllers.polecat.reconciler import CONCURRENCY, POD_SELECTOR
+from gastown_operator.controllers.polecat.reconciler import CONCURRENCY
 from gastown_operator.runtime.clock import SystemClock
 from gastown_operator.runtime.configuration import Connection
 from gastown_operator.runtime.controller import Controller, Result, owned_by
@@ -57,7 +58,7 @@ class Watcher:
 async def run(arguments: argparse.Namespace) -> None:
     """Run the manager until the process is killed."""
     manager = Manager(Connection(arguments.url), Options(name="bench"), SystemClock())
-    pods = manager.store(POD, POD_INDEXES, label_selector=POD_SELECTOR)
+    pods = manager.store(POD, POD_INDEXES, label_selector=labels.OURS)
     watcher = Watcher(pods, arguments.pods, arguments.moments)
     meter = Meter(more=watcher.report)
 

@@ -17,9 +17,10 @@ import anyio
 import orjson
 from attrs import define, field
 
+from gastown_operator.api import labels
 from gastown_operator.api.core import POD
 from gastown_operator.controllers.polecat.observe import POD_INDEXES
-from gastown_operator.controllers.polecat.reconciler import CONCURRENCY, POD_SELECTOR
+from gastown_operator.controllers.polecat.reconciler import CONCURRENCY
 from gastown_operator.runtime.configuration import Connection, load_connection
 from gastown_operator.runtime.controller import Controller, Result, for_object
 from gastown_operator.runtime.manager import Manager, Options
@@ -70,7 +71,7 @@ class First:
 async def ours(connection: Connection, *, streaming: bool) -> Mapping[str, Any]:
     """From the start of the manager until its cache of pods is complete; stalls until the first reconcile."""
     manager = Manager(connection, Options(name="bench"))
-    pods = manager.store(POD, POD_INDEXES, label_selector=POD_SELECTOR)
+    pods = manager.store(POD, POD_INDEXES, label_selector=labels.OURS)
     first, stalls = First(), Stalls()
     manager.add(Controller("bench", first, [for_object(POD)], concurrency=CONCURRENCY))
     (reflector,) = manager._reflectors
@@ -102,7 +103,7 @@ async def bare(connection: Connection) -> Mapping[str, Any]:
     started = time.monotonic()
     async with aiohttp.ClientSession(headers=headers, read_bufsize=READ_BUFFER) as session:
         while True:
-            query = {"labelSelector": POD_SELECTOR, "limit": str(PAGE_SIZE), "continue": token}
+            query = {"labelSelector": labels.OURS, "limit": str(PAGE_SIZE), "continue": token}
             url = f"{connection.server}/api/v1/pods"
             async with session.get(url, params=query, ssl=connection.tls or True) as response:
                 page = orjson.loads(await response.read())

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from attrs import define
 
+from gastown_operator.api import labels
 from gastown_operator.api.batch import JOB
 from gastown_operator.api.core import NAMESPACE, POD, Namespace, Pod
 from gastown_operator.api.polecat import POLECAT, Polecat
@@ -15,7 +16,6 @@ from gastown_operator.controllers.housekeeping.plan import Scope, has_begun, pla
 from gastown_operator.controllers.network.fence import Fence
 from gastown_operator.controllers.polecat.admission import POLECATS_BY_RIG, polecats_by_rig
 from gastown_operator.controllers.polecat.observe import POD_INDEXES
-from gastown_operator.controllers.polecat.reconciler import POD_SELECTOR
 from gastown_operator.controllers.rig.observe import RIGS_BY_WORK_NAMESPACE, by_work_namespace
 from gastown_operator.controllers.settings import OperatorSettings
 from gastown_operator.runtime.clock import Clock
@@ -70,8 +70,8 @@ def register(
         rigs=manager.store(RIG, {RIGS_BY_WORK_NAMESPACE: by_work_namespace}),
         namespaces=manager.store(NAMESPACE),
         polecats=manager.store(POLECAT, {POLECATS_BY_RIG: polecats_by_rig}),
-        pods=manager.store(POD, POD_INDEXES, label_selector=POD_SELECTOR),
-        jobs=manager.store(JOB, label_selector=POD_SELECTOR),
+        pods=manager.store(POD, POD_INDEXES, label_selector=labels.OURS),
+        jobs=manager.store(JOB, label_selector=labels.OURS),
         fence=fence,
     )
 

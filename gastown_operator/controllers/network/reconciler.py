@@ -40,7 +40,6 @@ NAME: Final = "network"
 #: Seconds until a refused write is tried again, at first and at most: rights, quotas and admission policies change without an event for us.
 FIRST_RETRY: Final = 5.0
 LAST_RETRY: Final = 60.0
-OUR_SELECTOR: Final = f"{labels.MANAGED_BY}={labels.OPERATOR}"
 
 
 @define
@@ -98,9 +97,9 @@ def register(manager: Manager, settings: NetworkSettings) -> Fence:
         namespaces=manager.store(NAMESPACE),
         rigs=manager.store(RIG, {RIGS_BY_NAMESPACE: namespaces_of}),
         policies=manager.store(
-            NETWORK_POLICY, {POLICIES_BY_NAMESPACE: by_namespace}, label_selector=OUR_SELECTOR
+            NETWORK_POLICY, {POLICIES_BY_NAMESPACE: by_namespace}, label_selector=labels.OURS
         ),
-        pods=manager.store(POD, {PODS_BY_NAMESPACE: running_by_namespace}, label_selector=OUR_SELECTOR),
+        pods=manager.store(POD, {PODS_BY_NAMESPACE: running_by_namespace}, label_selector=labels.OURS),
     )
 
     def in_scope(name: str) -> bool:

@@ -48,7 +48,6 @@ from gastown_operator.runtime.store import Event, Store
 NAME: Final = "polecat"
 CONCURRENCY: Final = 16
 #: Only our pods are cached: a cluster may have a hundred times as many others.
-POD_SELECTOR: Final = f"{labels.MANAGED_BY}={labels.OPERATOR}"
 
 
 @frozen
@@ -218,7 +217,7 @@ def register(
     """Add the polecat controller to a manager; its admission is what metrics read."""
     polecats = manager.store(POLECAT, POLECAT_INDEXES)
     rigs = manager.store(RIG)
-    pods = manager.store(POD, POD_INDEXES, label_selector=POD_SELECTOR)
+    pods = manager.store(POD, POD_INDEXES, label_selector=labels.OURS)
     admission = Admission(polecats, pods, clock)
     wakeups = Wakeups(admission, rigs)
 
