@@ -10,6 +10,9 @@ from gastown_operator.gateway.message import GatewayRecord, ModelOutcome, clean
 from gastown_operator.workload.message import Outcome
 from gastown_operator.workload.wrapper_report import WrapperReport
 
+DISK_FULL: Final = "DiskFull"
+"""The reason where a volume of the pod has no room left."""
+MORE_ROOM: Final = "leave large files out of git (.gitignore), or give the pod more ephemeral storage"
 _SILENT: Final = AgentResult(finished=None, failed=False, reason="", message="")
 _LOG: Final = "kubectl logs POD -c agent"
 _MAXIMUM_TEXT: Final = 200
@@ -62,6 +65,13 @@ class AgentEnd:
     def succeeded(self) -> bool:
         """Whether the agent did what it was asked: only then uncommitted changes are committed, and the round is done."""
         return self.outcome is Outcome.SUCCEEDED
+
+    def on_full_disk(self) -> "AgentEnd":
+        """The end of an agent whose work could not all be stored: neither a success nor the agent's own failure."""
+        if self.outcome not in (Outcome.SUCCEEDED, Outcome.AGENT_ERROR):
+            return self
+        text = f"{self.text}; the keeper's volume is full, so not all of its work could be saved; {MORE_ROOM}"
+        return AgentEnd(Outcome.RESOURCE_EXCEEDED, DISK_FULL, text)
 
 
 def judge(evidence: Evidence) -> AgentEnd:
@@ -162,7 +172,7 @@ def _disk(evidence: Evidence) -> AgentEnd | None:
         return None
     how = "ended without a report" if evidence.report.code is None else f"ended with {evidence.report.code}"
     text = f"no room is left in {', '.join(evidence.full)}, and the agent {how}; raise spec.kubernetes.resources or use a larger volume"
-    return AgentEnd(Outcome.RESOURCE_EXCEEDED, "DiskFull", text)
+    return AgentEnd(Outcome.RESOURCE_EXCEEDED, DISK_FULL, text)
 
 
 def _setup(evidence: Evidence) -> AgentEnd | None:

@@ -53,34 +53,29 @@ class Aside:
     commit: Commit
     monotonic: Callable[[], float] = time.monotonic
     unsaved: dict[str, str] = attrs.field(init=False, factory=dict)
-    _until: float = attrs.field(init=False, default=0.0)
     _last: dict[str, list[Tip]] = attrs.field(init=False, factory=dict)
     _stores: dict[bytes, Snapshots] = attrs.field(init=False, factory=dict)
 
     def tips(self, head: str) -> list[Tip]:
         """A commit for each of them; for what cannot be stored, and then is in `unsaved`, the last one that there was."""
-        self.unsaved = {}
-        self._until = self.monotonic() + BUDGET
-        return [
-            *self._tried("contents of git-lfs", self._contents),
-            *(
-                tip
-                for path in self._submodules(head)
-                for tip in self._tried(_name(path), partial(self._inside, path))
-            ),
-        ]
-
-    def _tried(self, where: str, look: Callable[[], list[Tip]]) -> list[Tip]:
-        cause = "no time was left for it"
-        if self.monotonic() < self._until:
+        until = self.monotonic() + BUDGET
+        looks = {"contents of git-lfs": self._contents}
+        looks |= {_name(path): partial(self._inside, path) for path in self._submodules(head)}
+        self.unsaved = unsaved = dict.fromkeys(looks, "no time was left for it")
+        for where, look in looks.items():
+            if self.monotonic() >= until:
+                break
             try:
                 self._last[where] = look()
+                del unsaved[where]
             except (GitError, OSError) as error:
-                cause = str(error)
-            else:
-                return self._last[where]
-        self.unsaved[where] = cause
-        return self._last.get(where, [])
+                unsaved[where] = str(error)
+        return [tip for where in looks for tip in self._last.get(where, [])]
+
+    def known(self) -> list[Tip]:
+        """What `tips` has found so far in another thread; what it finds from now on counts as unsaved."""
+        self.unsaved = dict(self.unsaved)
+        return [tip for tips in tuple(self._last.values()) for tip in tips]
 
     def _contents(self) -> list[Tip]:
         tree = TreeFiles(self._repository, lfs.STORE)

@@ -1,16 +1,18 @@
 """Brings the agent's work to the remote at the end of an attempt, and proves that it is there."""
 
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Final
+from contextlib import suppress
+from typing import TypeVar
 
 import attrs
 
-from gastown_operator.workload.agent_end import AgentEnd
+from gastown_operator.workload.agent_end import DISK_FULL, MORE_ROOM, AgentEnd
+from gastown_operator.workload.background import in_background
 from gastown_operator.workload.checkpoints import Checkpoints
 from gastown_operator.workload.clone_record import CloneRecord
 from gastown_operator.workload.errors import AttemptError, CheckpointRefusedError, GitError
+from gastown_operator.workload.local_refs import Tip
 from gastown_operator.workload.message import Outcome, TerminationMessage
 from gastown_operator.workload.salvage import Salvage
 from gastown_operator.workload.settings import Settings
@@ -18,12 +20,12 @@ from gastown_operator.workload.volumes import out_of_room
 from gastown_operator.workload.work import Commits, Work, WorkState
 from gastown_operator.workload.work_branch import BranchRefusedError, WorkBranch
 
-#: Seconds for the look at the work tree before commits are pushed without waiting for it any longer.
+_T = TypeVar("_T")
+
+#: Seconds for a look at the work tree, or beside the branch, before commits are pushed without waiting for it any longer.
 PATIENCE = 20.0
 #: Seconds kept for the last push and its proof.
 _RESERVE = 15.0
-_DISK_FULL: Final = "DiskFull"
-_MORE_ROOM: Final = "leave large files out of git (.gitignore), or give the pod more ephemeral storage"
 
 
 @attrs.define
@@ -43,6 +45,7 @@ class Delivery:
     remaining: Callable[[], float]
     _commits: Commits | None = attrs.field(init=False, default=None)
     _looking: Future[WorkState] | None = attrs.field(init=False, default=None)
+    _beside: Future[list[Tip]] | None = attrs.field(init=False, default=None)
 
     def deliver(self, end: AgentEnd) -> TerminationMessage:
         """Push what is committed, then what is not, and read back what the remote holds.
@@ -58,7 +61,7 @@ class Delivery:
         except (GitError, OSError) as error:
             text = f"{end.text}; its work could not be written as git objects: {error}"
             if self._no_room(error):
-                message = self._reached(Outcome.RESOURCE_EXCEEDED, _DISK_FULL, f"{text}; {_MORE_ROOM}")
+                message = self._reached(Outcome.RESOURCE_EXCEEDED, DISK_FULL, f"{text}; {MORE_ROOM}")
             else:
                 message = self._reached(Outcome.CONFIG_ERROR, "WorkNotSaved", text)
         if self._commits is not None and self._commits.unreadable:
@@ -74,6 +77,7 @@ class Delivery:
             self._commits = self.work.commits()
         try:
             state = self._state(self._commits)
+            self._look_beside(self._commits, state)
         except BranchRefusedError as error:
             return self._rejected(end, self._commits.delivered, self._commits.delivered, error)
         except TimeoutError:
@@ -81,10 +85,10 @@ class Delivery:
         except (GitError, OSError) as error:
             full = self._no_room(error)
             return self._commits_only(
-                full_disk(end) if full else end, self._commits, f"was not saved: {error}"
+                end.on_full_disk() if full else end, self._commits, f"was not saved: {error}"
             )
         if state.no_room:
-            end = full_disk(end)
+            end = end.on_full_disk()
         message = self._succeeded(end, state) if end.succeeded else self._failed(end, state)
         return _say_left_out(message, state)
 
@@ -92,16 +96,29 @@ class Delivery:
         return out_of_room(error, self.salvage.scratch)
 
     def _state(self, commits: Commits) -> WorkState:
-        """The look at the work tree; where it takes long, what is committed is pushed meanwhile."""
+        """The look at the work tree."""
         if self._looking is None:
-            self._looking = _in_background(lambda: self.work.look(commits))
+            self._looking = in_background(lambda: self.work.look(commits))
+        return self._awaited(self._looking, commits)
+
+    def _look_beside(self, commits: Commits, state: WorkState) -> None:
+        """The look at what the branch cannot hold; without time, an earlier checkpoint's stays."""
+        if self._beside is None:
+            self._beside = in_background(lambda: self.work.look_beside(state))
         try:
-            return self._looking.result(max(0.0, min(PATIENCE, self.remaining() - _RESERVE)))
+            self.work.beside = self._awaited(self._beside, commits)
         except TimeoutError:
-            if self._looking.done():
+            self.work.beside = self.work.known_beside()
+
+    def _awaited(self, look: Future[_T], commits: Commits) -> _T:
+        """What a look finds; where it takes long, what is committed is pushed meanwhile. Raises TimeoutError."""
+        try:
+            return look.result(max(0.0, min(PATIENCE, self.remaining() - _RESERVE)))
+        except TimeoutError:
+            if look.done():
                 raise
         self._put_commits(commits)
-        return self._looking.result(max(0.0, self.remaining() - _RESERVE))
+        return look.result(max(0.0, self.remaining() - _RESERVE))
 
     def _put_commits(self, commits: Commits) -> None:
         """The agent's own commits, where there are any: a push that needs nothing of the work tree."""
@@ -260,32 +277,15 @@ class Delivery:
     def _refused(self, commit: str) -> CheckpointRefusedError | None:
         """Why the server does not take the checkpoint; None when it did."""
         try:
-            self.checkpoints.push(commit, self.remaining())
+            self.checkpoints.push(commit, self.remaining() - _RESERVE)
         except CheckpointRefusedError as error:
             return error
+        except AttemptError:
+            # It may be large, and what is committed small; the first failure is the one to tell.
+            with suppress(AttemptError):
+                self._put_commits(self._commits or self.work.commits())
+            raise
         return None
-
-
-def _in_background(look: Callable[[], WorkState]) -> Future[WorkState]:
-    """Run it in a thread that does not keep the program from ending."""
-    future: Future[WorkState] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(look())
-        except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
-            future.set_exception(error)
-
-    threading.Thread(target=run, name="look", daemon=True).start()
-    return future
-
-
-def full_disk(end: AgentEnd) -> AgentEnd:
-    """The end of an agent whose work could not all be stored: neither a success nor the agent's own failure."""
-    if end.outcome not in (Outcome.SUCCEEDED, Outcome.AGENT_ERROR):
-        return end
-    text = f"{end.text}; the keeper's volume is full, so not all of its work could be saved; {_MORE_ROOM}"
-    return AgentEnd(Outcome.RESOURCE_EXCEEDED, _DISK_FULL, text)
 
 
 def _say_left_out(message: TerminationMessage, state: WorkState) -> TerminationMessage:

@@ -1,6 +1,7 @@
 """The agent's work as the keeper sees it: its newest commit, and what is not committed, as objects that can be pushed."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -70,6 +71,9 @@ class Work:
     Args:
         git: the keeper's own repository and index over the agent's work tree.
         repository: the agent's clone.
+
+    Attributes:
+        beside: what the last look found that the branch cannot hold; None where each checkpoint is to look anew.
     """
 
     git: Git
@@ -79,6 +83,7 @@ class Work:
     record: CloneRecord
     remote: Remote
     journal: Journal
+    beside: Sequence[Tip] | None = attrs.field(init=False, default=None)
     _last_head: str = attrs.field(init=False)
     _saved: tuple[str, ...] = attrs.field(init=False)
     _aside: Aside = attrs.field(init=False)
@@ -143,7 +148,7 @@ class Work:
         git_directory = self.repository / ".git"
         self._saved = tuple(dict.fromkeys([self._last_head, *self._saved]))[:_MAXIMUM_TIPS]
         tips = [
-            *self._beside(head),
+            *(self._look_beside(head) if self.beside is None else self.beside),
             *local_tips(git_directory),
             *(Tip("an earlier checkpoint", it) for it in self._saved if saved),
         ]
@@ -161,9 +166,17 @@ class Work:
         """What the work tree has beside the branch and could not be stored when it was looked for last; for a person."""
         return tuple(self._aside.unsaved)
 
-    def _beside(self, head: str) -> list[Tip]:
+    def look_beside(self, state: WorkState) -> list[Tip]:
+        """What the work tree has beside the branch now."""
+        return self._look_beside(state.head if state.dirty else state.delivered)
+
+    def known_beside(self) -> list[Tip]:
+        """What is known of it while `look_beside` goes on in another thread, and is waited for no longer."""
+        return self._aside.known()
+
+    def _look_beside(self, head: str) -> list[Tip]:
         tips = self._aside.tips(head)
-        for where, cause in self._aside.unsaved.items():
+        for where, cause in islice(self._aside.unsaved.items(), _MAXIMUM_TIPS):
             self.journal("it cannot be saved beside the branch", what=where, cause=cause)
         return tips
 
