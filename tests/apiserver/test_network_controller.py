@@ -25,7 +25,7 @@ HOW = "hack/cluster exec --name apiserver -- .venv/bin/pytest tests/apiserver"
 WALL = "default-deny-gastown"
 #: What the rig's spec needs for its polecats to start.
 REACHED = {"network": {"allow": [{"cidr": "10.250.0.1/32", "ports": [2222]}]}}
-NO_POLICIES = {"count/networkpolicies.networking.k8s.io": "0"}
+COUNT = "count/networkpolicies.networking.k8s.io"
 QUOTA = Resource("", "v1", "ResourceQuota", "resourcequotas", namespaced=True, project=PartialObject.project)
 
 
@@ -66,6 +66,17 @@ class Place:
             for event in self.cluster.objects(EVENT, "default")
             if event["regarding"]["name"] == self.rig and event["reason"] == reason
         ]
+
+    def limit_policies(self, namespace: str, count: int) -> None:
+        """Have a quota of this many policies in a namespace, and wait until it holds."""
+        hard = {COUNT: str(count)}
+        self.cluster.create(
+            QUOTA, {"metadata": {"namespace": namespace, "name": "none"}, "spec": {"hard": hard}}
+        )
+        eventually(
+            lambda: (self.cluster.get(QUOTA, namespace, "none") or {}).get("status", {}).get("hard"),
+            "the quota holds",
+        )
 
     def create_rig(self, name: str) -> None:
         """Create a rig that works in the first namespace."""
@@ -242,12 +253,7 @@ def test_policies_stay_without_their_rig_until_its_last_pod_has_ended(place: Pla
 
 def test_no_pod_starts_where_the_policy_is_refused_until_it_is_not(place: Place) -> None:
     namespace = place.other
-    quota = {"metadata": {"namespace": namespace, "name": "none"}, "spec": {"hard": NO_POLICIES}}
-    place.cluster.create(QUOTA, quota)
-    eventually(
-        lambda: (place.cluster.get(QUOTA, namespace, "none") or {}).get("status", {}).get("hard"),
-        "the quota holds",
-    )
+    place.limit_policies(namespace, 0)
     position = place.audit.end()
     place.change_rig({"allowedNamespaces": [place.namespace, namespace], **REACHED})
     polecat = place.sling(namespace)
@@ -271,3 +277,19 @@ def test_no_pod_starts_where_the_policy_is_refused_until_it_is_not(place: Place)
     place.cluster.delete(QUOTA, namespace, "none")
     place.await_policies(namespace, WALL, place.policy)
     eventually(polecat.pods, "the pod starts by itself")
+
+
+def test_a_refused_policy_keeps_no_other_from_being_put_right_or_taken_away(place: Place) -> None:
+    before = place.policies(place.namespace)[place.policy]["spec"]
+    place.limit_policies(place.namespace, len((WALL, place.policy)))
+    # By name, its policy is written before that of the other one.
+    early = f"a-{place.rig}"
+    place.create_rig(early)
+    eventually(lambda: place.told("NetworkPolicyRefused"), "the rigs of the namespace are told")
+
+    place.change_policy({"spec": {"egress": [{}]}})
+    eventually(lambda: place.policies(place.namespace)[place.policy]["spec"] == before, "it is put right")
+
+    place.cluster.delete(RIG, "", place.rig)
+    eventually(lambda: place.policy not in place.policies(place.namespace), "it is taken away")
+    place.cluster.delete(RIG, "", early)

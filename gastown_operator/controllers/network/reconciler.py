@@ -33,7 +33,7 @@ from gastown_operator.runtime.controller import (
 from gastown_operator.runtime.execution import Executor, Refusal
 from gastown_operator.runtime.manager import Manager
 from gastown_operator.runtime.objects import ObjectKey
-from gastown_operator.runtime.plan import EventNote, Plan
+from gastown_operator.runtime.plan import Action, EventNote, Plan
 from gastown_operator.runtime.store import Event, EventType
 
 NAME: Final = "network"
@@ -59,16 +59,19 @@ class NetworkReconciler:
             self._forget(key)
             return Result()
         observed = self.caches.observe(namespace)
-        decided = plan(observed, self.settings)
-        if decided.actions:
-            execution = await self.executor.execute(NAMESPACE, namespace, decided)
-            if execution.refusal is not None:
-                await self._refused(observed, execution.refusal)
-                pause = self._pauses.get(key, FIRST_RETRY)
-                self._pauses[key] = min(2 * pause, LAST_RETRY)
-                return Result(requeue_after=pause)
-        self._forget(key)
-        return Result()
+        refusals = await self._write(namespace, plan(observed, self.settings).actions)
+        if not refusals:
+            self._forget(key)
+            return Result()
+        await self._refused(observed, refusals[0])
+        pause = self._pauses.get(key, FIRST_RETRY)
+        self._pauses[key] = min(2 * pause, LAST_RETRY)
+        return Result(requeue_after=pause)
+
+    async def _write(self, namespace: Namespace, actions: Iterable[Action]) -> list[Refusal]:
+        """Do each by itself: one that is refused must not keep other rigs' policies from being put right, or taken away."""
+        done = [await self.executor.execute(NAMESPACE, namespace, Plan((action,))) for action in actions]
+        return [execution.refusal for execution in done if execution.refusal is not None]
 
     def _forget(self, key: ObjectKey) -> None:
         """Nothing is refused there."""
