@@ -40,9 +40,9 @@ def serving(
     try:
         yield server.socket.getsockname()[1]
     finally:
-        # The thread may be talking to somebody: it is not waited for, and ends with the program at the latest.
+        # The thread may be talking to somebody: it is not waited for. It waits for the socket, and so closes it itself.
+        server.over = True
         server.socket.shutdown(socket.SHUT_RDWR)
-        server.socket.close()
 
 
 def _start(server: "_Server") -> None:
@@ -66,7 +66,12 @@ class _Server(HTTPServer):
 
     Args:
         listening: `HTTPServer` would ask DNS for its own name before it listens.
+
+    Attributes:
+        over: whether nobody is answered any more; seen once the socket is shut down.
     """
+
+    over = False
 
     def __init__(self, listening: socket.socket, page: Callable[[], str], deadline: float) -> None:
         super().__init__(("", 0), _Handler, bind_and_activate=False)
@@ -76,9 +81,10 @@ class _Server(HTTPServer):
         self.deadline = deadline
 
     def run(self) -> None:
-        """Serve until the socket is closed."""
-        while self.socket.fileno() >= 0:
+        """Serve until it is over."""
+        while not self.over:
             self.handle_request()
+        self.server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Who went away, or was cut off, is nobody's concern."""

@@ -23,7 +23,7 @@ from gastown_operator.workload.signatures import GITLINK, entries_of_index
 _TIMEOUT: Final = 300.0
 _MAXIMUM_NAME: Final = 200
 #: What a name, a tree or a commit that nobody but the agent made can raise.
-_FAILURES: Final = (GitError, OSError, ValueError)
+_FAILURES: Final = (GitError, OSError, ValueError, RecursionError)
 
 
 @attrs.frozen

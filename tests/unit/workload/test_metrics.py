@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gastown_operator.workload.journal import Journal
 from gastown_operator.workload.metrics import Metrics
 from gastown_operator.workload.metrics_server import serving
+from tests.support.waiting import eventually
 from tests.unit.workload.attempts import Attempts, RemoteRepository
 
 #: Longer than a busy machine makes a client wait between its connection and its words.
@@ -166,3 +167,12 @@ with serving(str, 0, print):
         [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=50
     )
     assert done.stdout == "told\n"
+
+
+def test_nothing_is_left_of_a_server_that_is_over() -> None:
+    before = set(threading.enumerate())
+    for _ in range(50):
+        with serving(str, 0, noting([])):
+            pass
+
+    eventually(lambda: set(threading.enumerate()) <= before, "its threads have ended")

@@ -29,9 +29,9 @@ def prompt(attempt: Attempt) -> str:
     return (attempt.control / "prompt.md").read_text()
 
 
-def replace_checkpoint(remote: RemoteRepository, beside_it: str, place: object) -> str:
-    """A checkpoint of main's files with a commit beside it that says it belongs to a place."""
-    message = f"Beside\n\nGastown-Place: {json.dumps(place)}\n"
+def replace_checkpoint(remote: RemoteRepository, beside_it: str, place: str) -> str:
+    """A checkpoint of main's files with a commit beside it that says it belongs to a place, in JSON."""
+    message = f"Beside\n\nGastown-Place: {place}\n"
     other = git(remote.path, "commit-tree", beside_it, stdin=message.encode())
     text = f"C\n\nGastown-Checkpoint: unfinished work\nGastown-Beside: {other}\n"
     commit = git(remote.path, "commit-tree", "main^{tree}", "-p", "main", "-p", other, stdin=text.encode())
@@ -204,7 +204,7 @@ def test_nothing_but_contents_gets_into_the_store_of_git_lfs(
 ) -> None:
     digest = hashlib.sha256(b"hostile").hexdigest()
     tree = tree_of(remote_repository, name.format(digest[:2], digest[2:4], digest), b"hostile", mode)
-    replace_checkpoint(remote_repository, tree, ".git/lfs")
+    replace_checkpoint(remote_repository, tree, '".git/lfs"')
     attempt = attempts()
     record = attempt.clone()
 
@@ -213,12 +213,24 @@ def test_nothing_but_contents_gets_into_the_store_of_git_lfs(
     assert not (attempt.repository / ".git" / "hooks").exists()
 
 
-@pytest.mark.parametrize(
-    "place",
-    ["../outside", "/outside", ".git/hooks", ".git", "", ".", "x/../lib", "README.md", 5, None, "\ud800"],
+_ELSEWHERE = (
+    "../outside",
+    "/outside",
+    ".git/hooks",
+    ".git",
+    "",
+    ".",
+    "x/../lib",
+    "README.md",
+    5,
+    None,
+    "\ud800",
 )
+
+
+@pytest.mark.parametrize("place", [*map(json.dumps, _ELSEWHERE), "", "[" * 100_000], ids=lambda it: it[:12])
 def test_nothing_is_written_where_the_commit_has_no_submodule(
-    attempts: Attempts, remote_repository: RemoteRepository, place: object
+    attempts: Attempts, remote_repository: RemoteRepository, place: str
 ) -> None:
     tree = tree_of(remote_repository, "post-checkout", b"hostile")
     other = replace_checkpoint(remote_repository, tree, place)
