@@ -67,11 +67,11 @@ def present(deployment: Mapping[str, Any], replica_sets: Objects, pods: Objects)
     return [pod for pod in pods if uids & set(_owners(pod))]
 
 
-def last_words(pods: Objects, events: Objects) -> str:
-    """What is known of pods that are not ready: how they wait, and the newest warning about each."""
-    parts = []
+def last_words(deployment: Mapping[str, Any], pods: Objects, events: Objects) -> str:
+    """What is known of pods that are not made, or not ready: how they wait, and the newest warning about each."""
+    parts = [each["message"] for each in _conditions(deployment) if _holds(each, "ReplicaFailure")]
     for pod in pods:
-        if any(each["type"] == "Ready" and each["status"] == "True" for each in _conditions(pod)):
+        if any(_holds(each, "Ready") for each in _conditions(pod)):
             continue
         name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
         waiting = [reason for _, reason, _ in _waiting(pod)]
@@ -95,9 +95,13 @@ def _owners(each: Mapping[str, Any]) -> list[str]:
     return [owner["uid"] for owner in each["metadata"].get("ownerReferences", [])]
 
 
-def _conditions(pod: Mapping[str, Any]) -> Objects:
-    found: Objects = pod["status"].get("conditions", [])
+def _conditions(of: Mapping[str, Any]) -> Objects:
+    found: Objects = of.get("status", {}).get("conditions", [])
     return found
+
+
+def _holds(condition: Mapping[str, Any], kind: str) -> bool:
+    return bool(condition["type"] == kind and condition["status"] == "True")
 
 
 def _waiting(pod: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -129,7 +133,7 @@ def wait(kubectl: Sequence[str], seconds: float) -> None:
             events = sorted(
                 _get(kubectl, "events")["items"], key=lambda each: each["metadata"]["creationTimestamp"]
             )
-            told = last_words(present(deployment, replica_sets, pods), events)
+            told = last_words(deployment, present(deployment, replica_sets, pods), events)
             raise CannotStartError(f"it is not available after {seconds:.0f} s: {told}")
         time.sleep(PAUSE)
 

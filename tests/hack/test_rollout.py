@@ -94,8 +94,19 @@ def test_the_last_words_are_the_newest_warning_of_each_pod_that_is_not_ready() -
             ("Normal", "pulled"),
         )
     ]
-    told = last_words([ready, pod("2", "ContainerCreating")], events)
+    told = last_words(deployment(), [ready, pod("2", "ContainerCreating")], events)
     assert told.startswith('pod pod-2: ContainerCreating: secret "tls" not found; see kubectl')
+
+
+def test_the_last_words_tell_why_there_is_no_pod() -> None:
+    """A quota or an admission policy that refuses the pods is told of in the Deployment alone."""
+    refused = deployment(ready=0)
+    text = 'pods "gastown-operator-x" is forbidden: exceeded quota: none'
+    refused["status"]["conditions"] = [
+        {"type": "ReplicaFailure", "status": "True", "message": text},
+        {"type": "Progressing", "status": "True", "message": "more to come"},
+    ]
+    assert last_words(refused, [], []).startswith(f"{text}; see kubectl")
 
 
 def test_make_deploy_asks_why_an_operator_does_not_start() -> None:
