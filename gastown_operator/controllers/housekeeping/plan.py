@@ -14,13 +14,13 @@ from gastown_operator.api.conditions import bounded, get_condition, set_conditio
 from gastown_operator.api.core import Pod
 from gastown_operator.api.housekeeping import HousekeepingStatus
 from gastown_operator.api.polecat import Polecat
-from gastown_operator.api.rig import Rig, RigStatus
+from gastown_operator.api.rig import RIG, Rig, RigStatus
 from gastown_operator.api.validation import rig_problems
 from gastown_operator.controllers.git_job import DEADLINE, git_job
 from gastown_operator.controllers.housekeeping.observe import PROGRAM, Observed
 from gastown_operator.controllers.housekeeping.told import housekeeping_settings
 from gastown_operator.controllers.settings import OperatorSettings
-from gastown_operator.runtime.execution import Refusal
+from gastown_operator.runtime.execution import NotOurs, Refusal
 from gastown_operator.runtime.plan import Create, Delete, EventNote, Plan
 from gastown_operator.workload.housekeeping_report import HousekeepingReport, decode
 from gastown_operator.workload.message import Outcome
@@ -51,7 +51,7 @@ def plan(observed: Observed, scope: Scope, now: datetime) -> Plan:
     rig, job, namespace = observed.rig, observed.job, observed.namespace
     if rig.metadata.deletion_timestamp is not None or namespace is None or namespace.phase == "Terminating":
         return Plan()  # the Job is owned by the rig, and in the namespace
-    if job is not None:
+    if job is not None and _is_of_a_rig(job):
         return _of_job(observed, job, now)
     former = rig.status.housekeeping or HousekeepingStatus()
     if former.pending_since is None:
@@ -62,7 +62,7 @@ def plan(observed: Observed, scope: Scope, now: datetime) -> Plan:
     if due > now:
         return Plan(requeue_after=(due - now).total_seconds())
     if rig_problems(rig) or not observed.fenced:
-        return Plan()  # the rig's own condition says so
+        return Plan()  # the rig's own condition says so, or the Event that tells of its NetworkPolicy
     told = housekeeping_settings(observed, scope.namespaces, now)
     name = names.housekeeping_job(rig.metadata.name)
     return Plan((Create(JOB, git_job(name, PROGRAM, told.environment(), rig, scope.settings)),))
@@ -70,7 +70,11 @@ def plan(observed: Observed, scope: Scope, now: datetime) -> Plan:
 
 def plan_refused(observed: Observed, refusal: Refusal, now: datetime) -> Plan:
     """What to say when the API server does not take the Job; it is tried again when the next run is due."""
-    text = f"the API server refused the Job: {refusal.error}"
+    if isinstance(refusal.error, NotOurs):
+        text = f"{refusal.error}: it is neither used nor deleted; delete it"
+    else:
+        text = f"the API server refused the Job: {refusal.error}; correct what it names"
+    text = f"{text}; it is tried again when the next run is due"
     return _recorded(observed, _unheard(observed.rig, "JobRefused", text, Outcome.CONFIG_ERROR), now)
 
 
@@ -82,6 +86,12 @@ def has_begun(polecat: Polecat) -> bool:
 def _begin(rig: Rig, former: HousekeepingStatus, now: datetime) -> Plan:
     """From now on there may be something to remove one day."""
     return Plan(status=_written(rig.status, evolve(former, pending_since=_seconds(now))))
+
+
+def _is_of_a_rig(job: Job) -> bool:
+    """Whether it is this rig's, or goes with an earlier rig. One that stays has its name refused to ours, which is told."""
+    owner = job.metadata.controller
+    return owner is not None and owner.kind == RIG.kind
 
 
 def _of_job(observed: Observed, job: Job, now: datetime) -> Plan:

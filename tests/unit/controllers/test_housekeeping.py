@@ -27,7 +27,7 @@ from gastown_operator.controllers.housekeeping.plan import (
 from gastown_operator.controllers.housekeeping.told import housekeeping_settings
 from gastown_operator.controllers.settings import Egress
 from gastown_operator.runtime.errors import Forbidden
-from gastown_operator.runtime.execution import Refusal
+from gastown_operator.runtime.execution import NotOurs, Refusal
 from gastown_operator.runtime.objects import format_time
 from gastown_operator.runtime.plan import Create, Delete, Plan
 from gastown_operator.runtime.store import Store
@@ -134,6 +134,18 @@ QUIET: Mapping[str, Observed] = {
 @pytest.mark.parametrize("moment", QUIET.values(), ids=QUIET.keys())
 def test_nothing_is_written_and_nothing_is_looked_at_again(moment: Observed) -> None:
     assert decide(moment) == Plan()
+
+
+def test_a_job_that_no_rig_owns_is_told_of_where_the_next_run_is_due() -> None:
+    """`kubectl delete rig --cascade=orphan` leaves one, which nobody takes away."""
+    orphan = job("Complete", ownerReferences=[])
+    assert decide(observed(rig(None, ran()), worked(), job=orphan)).actions == ()
+    (action,) = decide(observed(rig(None, ran(2 * DAY)), worked(), job=orphan)).actions
+    assert isinstance(action, Create)  # it is refused, since it neither adopts nor replaces a Job
+    refusal = Refusal(action, NotOurs(JOB, action.key, None))
+    told = plan_refused(observed(rig(None, ran(2 * DAY)), worked(), job=orphan), refusal, NOW)
+    assert told.status is not None
+    assert "controlled by nobody: it is neither used nor deleted; delete it" in str(told.status["conditions"])
 
 
 def running(since: timedelta) -> Job:
