@@ -45,7 +45,7 @@ class Aside:
         monotonic: seconds that only grow.
 
     Attributes:
-        unsaved: what could not be stored when it was looked for last, and why.
+        unsaved: what could not, or not all, be stored when it was looked for last, and why.
     """
 
     snapshots: Snapshots
@@ -53,6 +53,7 @@ class Aside:
     commit: Commit
     monotonic: Callable[[], float] = time.monotonic
     unsaved: dict[str, str] = attrs.field(init=False, factory=dict)
+    _failed: set[bytes] = attrs.field(init=False, factory=set)
     _last: dict[str, list[Tip]] = attrs.field(init=False, factory=dict)
     _stores: dict[bytes, Snapshots] = attrs.field(init=False, factory=dict)
 
@@ -65,11 +66,16 @@ class Aside:
         for where, look in looks.items():
             if self.monotonic() >= until:
                 break
+            self._failed = set()
             try:
                 self._last[where] = look()
-                del unsaved[where]
             except (GitError, OSError) as error:
                 unsaved[where] = str(error)
+                continue
+            if self._failed:
+                unsaved[where] = f"{len(self._failed)} files could not be read or stored"
+            else:
+                del unsaved[where]
         return [tip for where in looks for tip in self._last.get(where, [])]
 
     def known(self) -> list[Tip]:
@@ -82,7 +88,9 @@ class Aside:
         files = lfs.new_objects(self._git, tree, self.start)
         if not files:
             return []
-        stored = self._store(lfs.STORE).store_files(tree, set(files))
+        store = self._store(lfs.STORE)
+        stored = store.store_files(tree, set(files))
+        self._failed = store.failed
         return [self._tip(f"{len(files)} objects of git-lfs", "Contents of git-lfs", lfs.STORE, stored)]
 
     def _submodules(self, head: str) -> list[bytes]:
@@ -98,16 +106,21 @@ class Aside:
             except GitError:
                 # Its objects are damaged: its files can be kept all the same.
                 self._stores.pop(path, None)
-        stored = self._store(path).take_inside(path)
+        stored = self._take(self._store(path), path)
         return [self._tip(where, f"Files of {where}", path, stored)] if stored else []
 
     def _with_history(self, path: bytes, found: Submodule, where: str) -> list[Tip]:
         recorded = self._recorded(path)
-        stored = self._store(path, found.git).take_inside(path, found.head)
+        stored = self._take(self._store(path, found.git), path, found.head)
         if found.head == recorded and stored == found.tree:
             return []
         head = found.keep(recorded, where, self.commit)
         return [self._tip(where, f"Files of {where}", path, stored, [head])]
+
+    def _take(self, store: Snapshots, path: bytes, head: str = "") -> str:
+        stored = store.take_inside(path, head)
+        self._failed = store.failed
+        return stored
 
     def _recorded(self, path: bytes) -> str:
         """The commit that the submodule had at first; nothing where it is new, also in the place of a file or a directory."""

@@ -68,7 +68,7 @@ class Delivery:
             flat = f"the agent's git repository could not be read, so its files are on top of {self._commits.head[:12]}, without its own history"
             message = attrs.evolve(message, message=f"{message.message}; {flat}")
         if self.work.unsaved:
-            lost = f"the newest of {', '.join(self.work.unsaved)} could not be saved"
+            lost = f"the newest of {', '.join(self.work.unsaved)} could not all be saved"
             message = attrs.evolve(message, message=f"{message.message}; {lost}")
         return message
 

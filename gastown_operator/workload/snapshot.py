@@ -58,6 +58,9 @@ class Snapshots:
         scratch: a directory of the keeper's own; contents are copied here, and gone again after each snapshot but for attributes.
         known: files whose objects are known already.
         list_timeout: seconds for the list of names.
+
+    Attributes:
+        failed: what `store_files` or `take_inside` could not read or store when it was called last.
     """
 
     git: Git
@@ -65,6 +68,7 @@ class Snapshots:
     scratch: Path
     known: dict[bytes, Known] = attrs.field(factory=dict)
     list_timeout: float = LIST_TIMEOUT
+    failed: set[bytes] = attrs.field(init=False, factory=set)
     _unlisted: set[bytes] = attrs.field(init=False, factory=set)
     _no_room: bool = attrs.field(init=False, default=False)
 
@@ -95,7 +99,7 @@ class Snapshots:
 
     def store_files(self, tree: TreeFiles, files: set[bytes]) -> str:
         """The tree of some files alone. Raises GitError, OSError."""
-        entries, _ = self._entries(tree, {}, _Candidates(files, {}))
+        entries, self.failed = self._entries(tree, {}, _Candidates(files, {}))
         return self._write(entries)
 
     def take_inside(self, directory: bytes, head: str = "") -> str:
@@ -118,7 +122,7 @@ class Snapshots:
         files = untracked | (tracked.keys() - kept.keys())
         for inner in nested - kept.keys():
             files.update(tree.below(inner))
-        entries, _ = self._entries(tree, tracked, _Candidates(files, kept))
+        entries, self.failed = self._entries(tree, tracked, _Candidates(files, kept))
         self.known = {path: it for path, it in self.known.items() if entries.get(path) == it.entry}
         return self._write(entries) if entries or head else ""
 

@@ -113,7 +113,7 @@ def test_a_submodule_that_cannot_be_looked_into_costs_itself_alone_and_is_named(
     with trap.open("r+b", buffering=0), EndedAtOnce(()) as wakeups:
         message = keeper.run(wakeups)
 
-    assert "; the newest of the submodule 'lib' could not be saved" in message.message
+    assert "; the newest of the submodule 'lib' could not all be saved" in message.message
     saved = beside(remote_repository)
     assert set(saved) == {"Contents of git-lfs", "Files of the submodule 'lib'"}
     assert saved["Files of the submodule 'lib'"]["new.txt"] == "older"

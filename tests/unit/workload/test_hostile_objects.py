@@ -86,3 +86,21 @@ def test_files_of_a_repository_inside_of_a_submodule_are_kept(
     attempt.end(1)
 
     assert beside(remote_repository)["Files of the submodule 'lib'"]["nested/inner.txt"] == "inner"
+
+
+def test_a_file_of_a_submodule_that_cannot_be_stored_costs_itself_alone_and_is_told(
+    attempts: Attempts, remote_repository: RemoteRepository, tmp_path: Path
+) -> None:
+    attempt = with_submodule(attempts, remote_repository, tmp_path)
+    (attempt.repository / "lib" / ".gitattributes").write_text("odd.txt working-tree-encoding=UTF-16\n")
+    attempt.agent({"lib/odd.txt": "odd", "lib/new.txt": "new\n"})
+
+    message = attempt.end(1)
+
+    assert set(beside(remote_repository)["Files of the submodule 'lib'"]) == {
+        ".gitattributes",
+        ".gitignore",
+        "lib.txt",
+        "new.txt",
+    }
+    assert "; the newest of the submodule 'lib' could not all be saved" in message.message

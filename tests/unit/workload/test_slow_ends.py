@@ -34,7 +34,7 @@ def test_what_is_beside_the_branch_is_waited_for_only_while_there_is_time(
         message = delivery.deliver(end)
 
     assert message.outcome is end.outcome
-    assert "; the newest of the submodule 'lib' could not be saved" in message.message
+    assert "; the newest of the submodule 'lib' could not all be saved" in message.message
     leftovers = f"{WORK if end.succeeded else CHECKPOINT}:b.txt"
     assert git(remote_repository.path, "show", f"{WORK}:a.txt", leftovers) == "a\nb"
 
