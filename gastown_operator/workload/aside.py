@@ -78,6 +78,10 @@ class Aside:
                 del unsaved[where]
         return [tip for where in looks for tip in self._last.get(where, [])]
 
+    def forget(self) -> None:
+        """Count no file as stored."""
+        self._stores.clear()
+
     def known(self) -> list[Tip]:
         """What `tips` has found so far in another thread; what it finds from now on counts as unsaved."""
         self.unsaved = dict(self.unsaved)

@@ -180,7 +180,7 @@ class Keeper:
         """Forget objects of earlier checkpoints; nothing runs now that could need them."""
         if not commit:
             # The look broke off: no tree holds what it stored, so nothing must count as stored.
-            self.work.snapshots.known.clear()
+            self.work.forget()
         kept = dict.fromkeys(it for it in (self._checkpointed, commit) if it)
         try:
             freed = self._pruning.prune(*kept)

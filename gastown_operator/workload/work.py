@@ -170,6 +170,11 @@ class Work:
         """What the work tree has beside the branch now."""
         return self._look_beside(state.head if state.dirty else state.delivered)
 
+    def forget(self) -> None:
+        """Count no file as stored."""
+        self.snapshots.known.clear()
+        self._aside.forget()
+
     def known_beside(self) -> list[Tip]:
         """What is known of it while `look_beside` goes on in another thread, and is waited for no longer."""
         return self._aside.known()

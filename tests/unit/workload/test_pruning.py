@@ -11,6 +11,7 @@ from gastown_operator.workload.errors import GitError
 from gastown_operator.workload.git import Git
 from gastown_operator.workload.message import Outcome
 from gastown_operator.workload.pruning import Pruning
+from tests.unit.workload import beside
 from tests.unit.workload.attempts import Attempt, Attempts, RemoteRepository, git
 
 CHECKPOINT = "refs/gastown/wip/0b7c2f2e-aaaa/1"
@@ -100,6 +101,27 @@ def test_what_was_left_out_for_a_while_is_stored_again(
 
     sent = git(remote_repository.path, "rev-parse", f"{CHECKPOINT}:model.bin")
     assert sent == git(attempt.repository, "hash-object", "model.bin")
+
+
+def test_what_is_beside_a_checkpoint_that_came_to_nothing_is_stored_again(
+    attempts: Attempts, remote_repository: RemoteRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        tree_files, "RACY_NANOSECONDS", -1
+    )  # else only files that are older than a second are known
+    attempt = attempts()
+    attempt.clone()
+    content = os.urandom(LARGE)
+    kept = beside.keep(attempt, content)
+    keeper = attempt.keeper()
+    keeper.work.look_beside(keeper.work.look())
+    keeper._make_room("")
+
+    keeper._checkpoint()
+
+    place = kept.relative_to(attempt.repository / ".git/lfs")
+    sent = git(remote_repository.path, "rev-parse", f"{CHECKPOINT}^2:{place}")
+    assert sent == git(attempt.repository, "hash-object", "--stdin", stdin=content)
 
 
 @pytest.fixture
