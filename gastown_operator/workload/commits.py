@@ -1,6 +1,11 @@
 """What git knows of a commit."""
 
+from typing import Final
+
 from gastown_operator.workload.git import Git
+
+#: Digits of a time that git makes a commit with.
+_MAXIMUM_DIGITS: Final = 11
 
 
 def is_ancestor(git: Git, older: str, newer: str) -> bool:
@@ -24,3 +29,9 @@ def message(git: Git, commit: str) -> str:
 def parents(git: Git, commit: str) -> list[str]:
     """The parents of a commit, in their order. Raises GitError."""
     return git.line("show", "-s", "--format=%P", commit).split()
+
+
+def time_of(git: Git, commit: str) -> int:
+    """When a commit was made, in seconds since 1970; 0 where it says no time that another commit can have. Raises GitError."""
+    text = git.line("show", "-s", "--format=%ct", commit)
+    return int(text) if text.isdigit() and len(text) <= _MAXIMUM_DIGITS else 0

@@ -7,11 +7,10 @@ from typing import Final
 
 import attrs
 
-from gastown_operator.workload import object_store
+from gastown_operator.workload import commits, object_store
 from gastown_operator.workload.aside import BESIDE_TRAILER, Aside
 from gastown_operator.workload.clone import CHECKPOINT_TRAILER, ORIGIN_TRAILER
 from gastown_operator.workload.clone_record import CloneRecord
-from gastown_operator.workload.commits import has_tree, is_ancestor
 from gastown_operator.workload.errors import UnreadableRepositoryError
 from gastown_operator.workload.git import Git
 from gastown_operator.workload.journal import Journal
@@ -104,21 +103,25 @@ class Work:
         named, unreadable = self._named_commits()
         head = named["HEAD"]
         branch = named.get(self.settings.work_branch, "")
-        left_behind = branch not in ("", head, self.record.start) and is_ancestor(self.git, head, branch)
+        left_behind = branch not in ("", head, self.record.start) and commits.is_ancestor(
+            self.git, head, branch
+        )
         self._last_head = head
         return Commits(head, branch if left_behind else head, unreadable)
 
-    def look(self, commits: Commits | None = None) -> WorkState:
+    def look(self, committed: Commits | None = None) -> WorkState:
         """The work tree now, against what is committed (by default: now).
 
         Raises:
             GitError, OSError: objects cannot be written, or the work tree cannot be read.
         """
-        if commits is None:
-            commits = self.commits()
-        taken = self.snapshots.take(commits.head)
-        dirty = taken.tree != self.git.line("rev-parse", f"{commits.head}^{{tree}}")
-        return WorkState(commits.head, commits.delivered, taken.tree, dirty, taken.left_out, taken.no_room)
+        if committed is None:
+            committed = self.commits()
+        taken = self.snapshots.take(committed.head)
+        dirty = taken.tree != self.git.line("rev-parse", f"{committed.head}^{{tree}}")
+        return WorkState(
+            committed.head, committed.delivered, taken.tree, dirty, taken.left_out, taken.no_room
+        )
 
     def commit(self, state: WorkState, message: str, beside: Sequence[str] = ()) -> str:
         """A commit of the work tree on top of HEAD, the same one for the same state; the agent's repository does not get it."""
@@ -215,7 +218,7 @@ class Work:
 
     def _identity(self, parent: str) -> dict[str, str]:
         """Who and when: never before the parent, and the same at every try, so that a push can be repeated."""
-        date = max(int(self.record.cloned_at), int(self.git.line("show", "-s", "--format=%ct", parent)))
+        date = max(int(self.record.cloned_at), commits.time_of(self.git, parent))
         values = {
             "NAME": self.settings.committer_name,
             "EMAIL": self.settings.committer_email,
@@ -283,4 +286,4 @@ class Work:
         return next((commit for commit in known if self._exists(commit)), self.record.base)
 
     def _exists(self, commit: str) -> bool:
-        return has_tree(self.git, commit)
+        return commits.has_tree(self.git, commit)

@@ -104,3 +104,20 @@ def test_a_file_of_a_submodule_that_cannot_be_stored_costs_itself_alone_and_is_t
         "new.txt",
     }
     assert "; the newest of the submodule 'lib' could not all be saved" in message.message
+
+
+@pytest.mark.parametrize("committer", ["", "committer A <a@example.invalid> 99999999999999999999 +0000\n"])
+def test_a_commit_that_says_no_time_costs_no_files(
+    attempts: Attempts, remote_repository: RemoteRepository, committer: str
+) -> None:
+    attempt = attempts()
+    attempt.clone()
+    tree, parent = git(attempt.repository, "rev-parse", "HEAD^{tree}", "HEAD").split()
+    text = f"tree {tree}\nparent {parent}\nauthor A <a@example.invalid> 1 +0000\n{committer}\nOdd\n".encode()
+    odd = git(attempt.repository, "hash-object", "-t", "commit", "--literally", "-w", "--stdin", stdin=text)
+    (attempt.repository / ".git" / "HEAD").write_text(f"{odd}\n")
+    attempt.agent({"b.txt": "b\n"})
+
+    attempt.end(1)
+
+    assert remote_repository.files(CHECKPOINT)["b.txt"] == "b"
