@@ -31,7 +31,7 @@ from gastown_operator.runtime.controller import (
 from gastown_operator.runtime.execution import Executor
 from gastown_operator.runtime.manager import Manager
 from gastown_operator.runtime.objects import ObjectKey
-from gastown_operator.runtime.store import Event
+from gastown_operator.runtime.store import Event, Store
 
 NAME: Final = "housekeeping"
 
@@ -87,13 +87,16 @@ def register(
             if rig is not None:
                 yield ObjectKey("", rig.name)
 
+    def of_polecat(event: Event[Polecat]) -> Iterable[ObjectKey]:
+        return rigs_that_wait(caches.rigs, event.object)
+
     def of_fence(rig: str, _: str) -> Iterable[ObjectKey]:
         return (ObjectKey("", rig),)
 
     watches: list[Watch[Any]] = [
         for_object(RIG, _concerns),
         mapped(NAMESPACE, of_namespace),
-        mapped(POLECAT, _rig_of_polecat, _begins),
+        mapped(POLECAT, of_polecat, _begins),
         owned_by(JOB, RIG),
         mapped(POD, of_pod),
         *fence.watches(of_fence),
@@ -115,5 +118,8 @@ def _begins(event: Event[Polecat]) -> bool:
     return event.new is not None and has_begun(event.new) and (event.old is None or not has_begun(event.old))
 
 
-def _rig_of_polecat(event: Event[Polecat]) -> Iterable[ObjectKey]:
-    return (ObjectKey("", event.object.spec.rig),)
+def rigs_that_wait(rigs: Store[Rig], polecat: Polecat) -> Iterable[ObjectKey]:
+    """The polecat's rig where no interval has begun: thousands that start later need not have all of them looked at each time."""
+    rig = rigs.get(ObjectKey("", polecat.spec.rig))
+    told = rig.status.housekeeping if rig is not None else None
+    return (rig.metadata.key,) if rig is not None and (told is None or told.pending_since is None) else ()

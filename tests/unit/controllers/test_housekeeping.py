@@ -24,6 +24,7 @@ from gastown_operator.controllers.housekeeping.plan import (
     plan,
     plan_refused,
 )
+from gastown_operator.controllers.housekeeping.reconciler import rigs_that_wait
 from gastown_operator.controllers.housekeeping.told import housekeeping_settings
 from gastown_operator.controllers.settings import Egress
 from gastown_operator.runtime.errors import Forbidden
@@ -361,3 +362,17 @@ def test_a_key_that_another_polecat_lives_by_has_not_landed() -> None:
     told = housekeeping_settings(observed(rig(), landed, heir), (), NOW)
     assert f"{WORKERS}/long-uid" in told.living
     assert f"{WORKERS}/long-uid" not in told.landed
+
+
+@pytest.mark.parametrize(
+    ("status", "woken"),
+    [(None, 1), ({"housekeeping": {"lastTime": format_time(NOW)}}, 1), (ran(), 0)],
+    ids=["never looked at", "nothing was left", "the interval runs"],
+)
+def test_a_polecat_that_begins_wakes_its_rig_only_where_no_interval_runs(
+    status: JSON | None, woken: int
+) -> None:
+    rigs = Store(RIG)
+    rigs.partition().put(rig(None, status))
+    assert len([*rigs_that_wait(rigs, worked())]) == woken
+    assert [*rigs_that_wait(Store(RIG), worked())] == []
