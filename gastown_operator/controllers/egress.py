@@ -18,7 +18,7 @@ _PROXIES: Final = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
 
 @frozen
 class EgressParts:
-    """Additions to a pod: `env` and `mounts` for clone, keeper and gateway (never the agent), `volumes` for the pod."""
+    """Additions to a pod: `env` and `mounts` for what speaks to git or the model (never the agent), `volumes` for the pod."""
 
     env: tuple[JSON, ...] = ()
     mounts: tuple[JSON, ...] = ()
