@@ -48,7 +48,9 @@ def rigs(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[
     rigs = {name: site.rig(name, spec=SLOTS) for name in ("options", "limited", "quota")}
     cache = {"cache": {"claimName": "cache"}}
     rigs["cached"] = site.rig("cached", spec=cache)
-    rigs["sandbox"] = site.rig("sandbox", spec={"policy": {"allow": ["RuntimeClassName", "ServiceAccountName"]}})
+    rigs["sandbox"] = site.rig(
+        "sandbox", spec={"policy": {"allow": ["RuntimeClassName", "ServiceAccountName"]}}
+    )
     directory = tmp_path_factory.mktemp("volumes")
     for name in ("options", "cached"):
         volumes.offer(rigs[name].name, directory / name)
