@@ -41,12 +41,13 @@ class Observed:
 
     Attributes:
         namespace: the work namespace; None where it does not exist.
-        polecats: how many polecats name the rig.
+        polecats: how many polecats name the rig, where the operator sees them.
         convoys: how many of its convoys are unfinished.
         witness: the first Witness for the rig in its work namespace.
         refinery: the first Refinery for the rig in its work namespace.
         credential: what is wrong with the Secrets that the rig names, as far as the operator was given them.
         rejected: names of stuck polecats for which the model's provider refused the rig's credential.
+        watched: whether the operator looks into the work namespace at all.
         blocked: what of its destinations the NetworkPolicy of its pods blocks.
         accounts: polecats that are being deleted, whose cost is to be counted.
         spenders: all of its polecats, where it has a budget.
@@ -63,6 +64,7 @@ class Observed:
     rejected: tuple[str, ...] = ()
     accounts: tuple[Polecat, ...] = ()
     spenders: tuple[Polecat, ...] = ()
+    watched: bool = True
     blocked: str = ""
     refusals: tuple[Refusal, ...] = ()
 
@@ -94,6 +96,7 @@ class Caches:
             refinery=_child(self.refineries.by_index(CHILDREN_BY_RIG, name), namespace),
             credential=self.credentials.problem(rig),
             rejected=tuple(sorted(str(polecat.metadata.key) for polecat in polecats if is_rejected(polecat))),
+            watched=self.polecats.covers(namespace),
             blocked=self.fence.blocked(rig),
             accounts=tuple(polecat for polecat in polecats if is_account(polecat)),
             spenders=tuple(polecats) if rig.spec.budget != Budget() else (),

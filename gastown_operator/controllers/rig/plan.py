@@ -68,6 +68,12 @@ def _verdict(observed: Observed) -> Verdict:
         return Verdict(
             RigPhase.DEGRADED, "WorkNamespaceTerminating", f'namespace "{namespace}" is being deleted'
         )
+    if not observed.watched:
+        text = (
+            f'the operator does not look into namespace "{namespace}": nothing works there; add it to its --namespaces '
+            "(make deploy NAMESPACES=…)"
+        )
+        return Verdict(RigPhase.DEGRADED, "WorkNamespaceNotWatched", text)
     if observed.credential is not None:
         return Verdict(RigPhase.DEGRADED, observed.credential.reason, observed.credential.message)
     if observed.blocked:
@@ -133,7 +139,8 @@ def _status(observed: Observed, verdict: Verdict, now: datetime) -> RigStatus:
 def _children(observed: Observed) -> tuple[Action, ...]:
     """The Witness and the Refinery that the rig wants and nobody has made."""
     rig = observed.rig
-    if observed.namespace is None or observed.namespace.phase == "Terminating" or rig_problems(rig):
+    namespace = observed.namespace
+    if namespace is None or namespace.phase == "Terminating" or not observed.watched or rig_problems(rig):
         return ()
     wanted: list[Action] = []
     if rig.spec.provision.witness and observed.witness is None:

@@ -106,3 +106,11 @@ def test_only_changed_counts_may_wait() -> None:
     assert only_counts_differ(told, plan(observed(told, polecats=4), NOW))
     assert not only_counts_differ(told, plan(observed(told, namespace=None), NOW))
     assert not only_counts_differ(subject, plan(observed(subject), NOW))
+
+
+def test_a_rig_that_works_where_the_operator_does_not_look_says_so_and_gets_no_children_there() -> None:
+    decided = plan(observed(watched=False, witness=None, refinery=None), NOW)
+
+    assert decided.actions == ()
+    assert [event.reason for event in decided.events] == ["WorkNamespaceNotWatched"]
+    assert "--namespaces" in decided.events[0].message
