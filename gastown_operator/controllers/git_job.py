@@ -8,15 +8,8 @@ from gastown_operator.api.batch import JOB
 from gastown_operator.api.podspec import HostKeyChecking
 from gastown_operator.api.rig import RIG, Rig
 from gastown_operator.controllers.egress import egress_environment
-from gastown_operator.controllers.parts import (
-    SECURITY_CONTEXT,
-    WORKLOAD_RESOURCES,
-    entries,
-    git_mounts,
-    git_volumes,
-    passed_on,
-    pod_security_context,
-)
+from gastown_operator.controllers.git_container import git_container
+from gastown_operator.controllers.parts import git_volumes, passed_on, pod_security_context
 from gastown_operator.controllers.settings import OperatorSettings
 from gastown_operator.runtime.helpers import controller_reference
 
@@ -75,30 +68,19 @@ def git_job(
 
 
 def _pod(program: str, environment: Mapping[str, str], rig: Rig, settings: OperatorSettings) -> JSON:
-    egress = egress_environment(settings)
     pods = rig.spec.defaults.kubernetes
     known_hosts = pods.ssh_known_hosts_config_map_ref
-    container = {
-        "name": program,
-        "image": settings.workload_image,
-        "args": [program],
-        "env": [*entries(environment), *egress.env],
-        "resources": WORKLOAD_RESOURCES,
-        "securityContext": {**SECURITY_CONTEXT, "readOnlyRootFilesystem": True},
-        "terminationMessagePolicy": "File",
-        "volumeMounts": [*git_mounts(program), *egress.mounts],
-    }
     return {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": pod_security_context(settings),
-        "containers": [container],
+        "containers": [git_container(program, environment, settings)],
         "volumes": [
             *git_volumes(
                 rig.spec.defaults.git_secret_ref.name, known_hosts.name if known_hosts is not None else ""
             ),
-            *egress.volumes,
+            *egress_environment(settings).volumes,
         ],
         **passed_on(pods),
     }

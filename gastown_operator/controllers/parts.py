@@ -7,14 +7,9 @@ from gastown_operator.agents.launch import variable
 from gastown_operator.api.codec import to_json_value
 from gastown_operator.api.podspec import PodSettings
 from gastown_operator.controllers.settings import OperatorSettings
-from gastown_operator.workload import layout
 
 JSON = dict[str, Any]
 
-WORKLOAD_RESOURCES: Final = {
-    "requests": {"cpu": "20m", "memory": "64Mi"},
-    "limits": {"memory": "1Gi"},
-}
 SECURITY_CONTEXT: Final = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
@@ -75,12 +70,3 @@ def git_volumes(secret: str, known_hosts: str) -> list[JSON]:
         else {"emptyDir": {"sizeLimit": "1Mi"}}
     )
     return [secret_volume("git-credentials", secret), {"name": "known-hosts", **hosts}, PRIVATE]
-
-
-def git_mounts(program: str) -> list[JSON]:
-    """Where a container that speaks to the git server finds them; each program has a part of its own of what is private."""
-    return [
-        {**mount("git-credentials", layout.GIT_CREDENTIALS), "readOnly": True},
-        {**mount("known-hosts", layout.KNOWN_HOSTS), "readOnly": True},
-        {**mount("private", layout.PRIVATE), "subPath": program},
-    ]

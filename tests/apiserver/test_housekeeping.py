@@ -21,6 +21,7 @@ from tests.support.cluster import Cluster, connect, environment
 from tests.support.installation import install, operator_kubeconfig
 from tests.support.operator_process import OperatorProcess
 from tests.support.polecats import condition
+from tests.support.site import agent
 from tests.support.waiting import eventually
 
 HOW = "hack/cluster exec --name apiserver -- .venv/bin/pytest tests/apiserver"
@@ -54,8 +55,7 @@ class Place:
             "rig": self.rig,
             "desiredState": "Working",
             "taskDescription": "Do it.",
-            "agent": "custom",
-            "agentConfig": {"command": ["true"]},
+            **agent("true"),
         }
         self.cluster.create(POLECAT, {"metadata": {"namespace": self.rig, "name": name}, "spec": spec})
         eventually(lambda: self.cluster.get(POD, self.rig, f"polecat-{name}"), f"the pod of {name}")

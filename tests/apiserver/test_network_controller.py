@@ -19,6 +19,7 @@ from tests.support.cluster import Cluster, connect, environment
 from tests.support.installation import install, operator_kubeconfig
 from tests.support.operator_process import OperatorProcess
 from tests.support.polecats import PolecatHandle, condition
+from tests.support.site import agent
 from tests.support.waiting import eventually
 
 HOW = "hack/cluster exec --name apiserver -- .venv/bin/pytest tests/apiserver"
@@ -94,8 +95,7 @@ class Place:
             "rig": self.rig,
             "desiredState": "Working",
             "taskDescription": "Do it.",
-            "agent": "custom",
-            "agentConfig": {"command": ["true"]},
+            **agent("true"),
         }
         body = {"metadata": {"namespace": namespace, "name": "toast"}, "spec": spec}
         stored = self.cluster.create(POLECAT, body)

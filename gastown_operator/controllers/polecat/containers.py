@@ -9,13 +9,8 @@ from gastown_operator.api.codec import to_json_value
 from gastown_operator.api.common import Budget
 from gastown_operator.api.polecat import Polecat
 from gastown_operator.controllers.egress import egress_environment
-from gastown_operator.controllers.parts import (
-    SECURITY_CONTEXT,
-    WORKLOAD_RESOURCES,
-    entries,
-    git_mounts,
-    mount,
-)
+from gastown_operator.controllers.git_container import git_container
+from gastown_operator.controllers.parts import SECURITY_CONTEXT, entries, mount
 from gastown_operator.controllers.polecat.provider import ModelAccess
 from gastown_operator.controllers.polecat.resolve import Resolved
 from gastown_operator.controllers.settings import OperatorSettings
@@ -148,24 +143,15 @@ def agent(resolved: Resolved) -> JSON:
 
 def _workload(program: str, environment: Mapping[str, str], settings: OperatorSettings) -> JSON:
     """Clone and keeper see the same: everything but the agent's home and the model's credential."""
-    egress = egress_environment(settings)
-    return {
-        "name": program,
-        "image": settings.workload_image,
-        "args": [program],
-        "env": [*entries(environment), *egress.env],
-        "resources": WORKLOAD_RESOURCES,
-        "securityContext": {**SECURITY_CONTEXT, "readOnlyRootFilesystem": True},
-        "terminationMessagePolicy": "File",
-        "volumeMounts": [
-            mount("workspace", layout.WORKSPACE),
-            mount("control", layout.CONTROL),
-            mount("hints", layout.HINTS),
-            mount("keeper", layout.KEEPER),
-            *git_mounts(program),
-            *egress.mounts,
-        ],
-    }
+    return git_container(
+        program,
+        environment,
+        settings,
+        mount("workspace", layout.WORKSPACE),
+        mount("control", layout.CONTROL),
+        mount("hints", layout.HINTS),
+        mount("keeper", layout.KEEPER),
+    )
 
 
 def _model_credentials(model: ModelAccess) -> list[JSON]:
