@@ -23,6 +23,7 @@ from gastown_operator.workload.snapshot import Snapshots
 
 #: A checkpoint has at most so many parents beside HEAD.
 _MAXIMUM_TIPS: Final = 16
+_EARLIER: Final = "an earlier checkpoint"
 _MAXIMUM_CANDIDATES: Final = 256
 _SIZE_TIMEOUT: Final = 10.0
 
@@ -86,6 +87,7 @@ class Work:
     _last_head: str = attrs.field(init=False)
     _saved: tuple[str, ...] = attrs.field(init=False)
     _aside: Aside = attrs.field(init=False)
+    _beyond: int = attrs.field(init=False, default=0)
     _damaged: bool = attrs.field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
@@ -153,7 +155,7 @@ class Work:
         tips = [
             *(self._look_beside(head) if self.beside is None else self.beside),
             *local_tips(git_directory),
-            *(Tip("an earlier checkpoint", it) for it in self._saved if saved),
+            *(Tip(_EARLIER, it) for it in self._saved if saved),
         ]
         tips = self._existing(tips[:_MAXIMUM_CANDIDATES])
         known = [head, self.record.base, self.record.start, *remote_tips(git_directory)]
@@ -162,12 +164,15 @@ class Work:
             "rev-list", "--ignore-missing", "--stdin", stdin=wanted.encode() + b"\n"
         )
         fresh = set(output.decode("ascii").split()) if status == 0 else set()
-        return self._independent([tip for tip in tips if tip.commit in fresh][:_MAXIMUM_TIPS])
+        found = [tip for tip in tips if tip.commit in fresh]
+        self._beyond = sum(tip.where != _EARLIER for tip in found[_MAXIMUM_TIPS:])
+        return self._independent(found[:_MAXIMUM_TIPS])
 
     @property
     def unsaved(self) -> tuple[str, ...]:
-        """What the work tree has beside the branch and could not be stored when it was looked for last; for a person."""
-        return tuple(self._aside.unsaved)
+        """What is beside the branch and could not be stored when it was looked for last; for a person."""
+        beyond = (f"{self._beyond} other branches or submodules",) if self._beyond else ()
+        return (*self._aside.unsaved, *beyond)
 
     def look_beside(self, state: WorkState) -> list[Tip]:
         """What the work tree has beside the branch now."""

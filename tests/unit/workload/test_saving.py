@@ -278,3 +278,16 @@ def test_the_time_of_the_signal_counts_and_breaks_off_what_may_be_broken_off() -
         assert wakeups.wait(0) == {signal.SIGTERM}
         with pytest.raises(EndComesError), wakeups.breaking_off(), contextlib.nullcontext():
             pass
+
+
+def test_more_branches_than_a_checkpoint_keeps_are_told(attempts: Attempts) -> None:
+    attempt = attempts()
+    attempt.clone()
+    for number in range(18):
+        git(attempt.repository, "checkout", "--quiet", "-b", f"try-{number}", "origin/main")
+        attempt.agent({"x.txt": f"{number}\n"}, "Try")
+    git(attempt.repository, "checkout", "--quiet", "polecat/toast")
+
+    message = attempt.end(1)
+
+    assert "; the newest of 2 other branches or submodules could not all be saved" in message.message
