@@ -16,7 +16,8 @@ from gastown_operator.api.crd import definition
 from gastown_operator.api.kinds import KINDS, Kind
 from gastown_operator.api.polecat import POLECAT, PolecatPhase, PolecatStatus
 from gastown_operator.api.refinery import REFINERY
-from gastown_operator.api.rig import MAX_COUNTED, RIG, DayBudget, DaySpending, RigStatus
+from gastown_operator.api.rig import RIG
+from gastown_operator.api.rig_status import MAX_COUNTED, DayBudget, DaySpending, RigStatus
 from gastown_operator.api.schema import Schema
 from gastown_operator.api.validation import polecat_problems
 from gastown_operator.api.witness import WITNESS

@@ -14,7 +14,8 @@ from gastown_operator.api.conditions import bounded, get_condition, set_conditio
 from gastown_operator.api.core import Pod
 from gastown_operator.api.housekeeping import HousekeepingStatus
 from gastown_operator.api.polecat import Polecat
-from gastown_operator.api.rig import RIG, Rig, RigStatus
+from gastown_operator.api.rig import RIG, Rig
+from gastown_operator.api.rig_status import RigStatus
 from gastown_operator.api.validation import rig_problems
 from gastown_operator.controllers.git_job import DEADLINE, git_job
 from gastown_operator.controllers.housekeeping.observe import PROGRAM, Observed

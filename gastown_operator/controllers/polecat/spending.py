@@ -9,7 +9,7 @@ from attrs import frozen
 
 from gastown_operator.api.common import Budget, Usage
 from gastown_operator.api.polecat import Polecat
-from gastown_operator.api.rig import DaySpending
+from gastown_operator.api.rig_status import DaySpending
 from gastown_operator.gateway.message import GatewayRecord
 
 #: The API stores this many decimals of a dollar.

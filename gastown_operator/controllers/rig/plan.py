@@ -11,7 +11,8 @@ from gastown_operator.api.codec import to_json
 from gastown_operator.api.common import Condition, ConditionStatus
 from gastown_operator.api.conditions import get_condition, set_condition
 from gastown_operator.api.refinery import REFINERY
-from gastown_operator.api.rig import RIG, Rig, RigPhase, RigStatus
+from gastown_operator.api.rig import RIG, Rig
+from gastown_operator.api.rig_status import RigPhase, RigStatus
 from gastown_operator.api.validation import rig_problems
 from gastown_operator.api.witness import WITNESS
 from gastown_operator.controllers.polecat.budget import seconds_until_tomorrow

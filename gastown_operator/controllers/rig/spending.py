@@ -7,7 +7,8 @@ from decimal import Decimal
 from gastown_operator.api.common import Budget
 from gastown_operator.api.labels import SPENDING_FINALIZER
 from gastown_operator.api.polecat import Polecat
-from gastown_operator.api.rig import MAX_COUNTED, DayBudget, DaySpending, Rig
+from gastown_operator.api.rig import Rig
+from gastown_operator.api.rig_status import MAX_COUNTED, DayBudget, DaySpending
 from gastown_operator.controllers.polecat.budget import end_of_day, reserved_by, rest
 from gastown_operator.controllers.polecat.spending import NOTHING, of_day, of_gone, recorded_today
 

@@ -12,7 +12,7 @@ from gastown_operator.api import labels
 from gastown_operator.api.common import OutcomeClass
 from gastown_operator.api.core import Pod
 from gastown_operator.api.polecat import POLECAT, Polecat, PolecatPhase
-from gastown_operator.api.rig import DaySpending
+from gastown_operator.api.rig_status import DaySpending
 from gastown_operator.controllers.credential.problem import CredentialProblem
 from gastown_operator.controllers.polecat.budget import Grant
 from gastown_operator.controllers.polecat.spending import of_day

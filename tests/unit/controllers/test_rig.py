@@ -6,7 +6,8 @@ import attrs
 import pytest
 
 from gastown_operator.api.common import Condition, ConditionStatus
-from gastown_operator.api.rig import RIG, Rig, RigPhase
+from gastown_operator.api.rig import RIG, Rig
+from gastown_operator.api.rig_status import RigPhase
 from gastown_operator.controllers.rig.observe import Child, Observed
 from gastown_operator.controllers.rig.plan import only_counts_differ, plan
 from gastown_operator.runtime.plan import Create, Plan

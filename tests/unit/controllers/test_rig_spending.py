@@ -8,7 +8,8 @@ import attrs
 from gastown_operator.api import labels
 from gastown_operator.api.codec import to_json
 from gastown_operator.api.polecat import Polecat
-from gastown_operator.api.rig import MAX_COUNTED, DaySpending, Rig
+from gastown_operator.api.rig import Rig
+from gastown_operator.api.rig_status import MAX_COUNTED, DaySpending
 from gastown_operator.controllers.polecat.budget import seconds_until_tomorrow
 from gastown_operator.controllers.rig.plan import only_counts_differ, plan
 from gastown_operator.controllers.rig.spending import day_budget, is_account, spent
