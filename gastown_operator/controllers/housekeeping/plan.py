@@ -9,7 +9,7 @@ from attrs import evolve, frozen
 from gastown_operator.api import names
 from gastown_operator.api.batch import JOB, Job, JobEnd
 from gastown_operator.api.codec import to_json
-from gastown_operator.api.common import ConditionStatus
+from gastown_operator.api.common import Condition, ConditionStatus
 from gastown_operator.api.conditions import bounded, get_condition, set_condition
 from gastown_operator.api.core import Pod
 from gastown_operator.api.housekeeping import HousekeepingStatus
@@ -32,6 +32,7 @@ PATIENCE: Final = 30.0
 #: Seconds past its own deadline in which a Job's pod has ended too, if all is well.
 OVERDUE: Final = 300.0
 _MESSAGE_BYTES: Final = 256
+_ACTION: Final = "Housekeeping"
 
 
 @frozen
@@ -174,13 +175,17 @@ def _recorded(observed: Observed, report: HousekeepingReport, at: datetime) -> P
         now=at,
     )
     status = evolve(rig.status, conditions=conditions)
-    told = former is not None and former.reason == report.reason
-    return Plan(
-        status=_written(status, after),
-        events=()
-        if succeeded or told
-        else (EventNote("Warning", report.reason, report.message, "Housekeeping"),),
-    )
+    return Plan(status=_written(status, after), events=_told(report, former))
+
+
+def _told(report: HousekeepingReport, former: Condition | None) -> tuple[EventNote, ...]:
+    """What was removed, since the next run's record takes the place of this one's; or a failure, when it begins."""
+    if report.outcome is Outcome.SUCCEEDED:
+        removed = EventNote("Normal", "RefsRemoved", report.message, _ACTION)
+        return (removed,) if report.deleted else ()
+    if former is not None and former.reason == report.reason:
+        return ()
+    return (EventNote("Warning", report.reason, report.message, _ACTION),)
 
 
 def _written(status: RigStatus, after: HousekeepingStatus) -> Mapping[str, Any]:

@@ -245,7 +245,10 @@ def test_what_came_of_it_is_written_once_and_then_the_job_is_deleted(
     ended = job("Complete", timedelta(seconds=5))
     moment = observed(rig(None, ran(DAY)), *[worked()] * polecats, job=ended, pod=said(report))
     decided = decide(moment)
-    assert (decided.actions, decided.events) == ((), ())
+    assert decided.actions == ()
+    assert [(note.type, note.reason, note.message) for note in decided.events] == [
+        ("Normal", "RefsRemoved", "removed 3 refs")
+    ]
     assert decided.status is not None
     at = format_time(NOW - timedelta(seconds=5))
     assert decided.status["housekeeping"] == {
@@ -260,6 +263,11 @@ def test_what_came_of_it_is_written_once_and_then_the_job_is_deleted(
 
     written = observed(rig(None, decided.status), job=ended, pod=said(report))
     assert decide(written) == Plan((Delete(JOB, ended.metadata.key, "job-uid"),))
+
+
+def test_a_look_that_removed_nothing_is_no_event() -> None:
+    moment = observed(rig(None, ran(DAY)), job=job("Complete"), pod=said(evolve(GOOD, deleted=0)))
+    assert decide(moment).events == ()
 
 
 FAILURES: Mapping[str, tuple[Observed, str, str]] = {
