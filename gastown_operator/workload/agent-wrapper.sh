@@ -48,6 +48,12 @@ await() {
     code=$?
     kill -0 "$1" 2>/dev/null || break
   done
+  # It may have ended while the signal was seen to. Its own status is then still to be had; 127 says that we have it.
+  if [ "$code" -gt 128 ]; then
+    wait "$1" 2>/dev/null
+    set -- $?
+    [ "$1" -eq 127 ] || code=$1
+  fi
 }
 
 end() {
