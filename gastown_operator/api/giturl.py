@@ -7,7 +7,7 @@ from urllib.parse import SplitResult, urlsplit
 from attrs import frozen
 
 MAX_URL: Final = 2048
-_DEFAULT_PORTS: Final = {"https": 443, "http": 80, "ssh": 22}
+_DEFAULT_PORTS: Final = {"https": 443, "ssh": 22}
 _SCP: Final = re.compile(
     r"(?P<user>[A-Za-z0-9._][A-Za-z0-9._-]*)@(?P<host>[A-Za-z0-9][A-Za-z0-9._-]*):(?P<path>[^-].*)"
 )
@@ -31,10 +31,10 @@ class GitURL:
 
 
 def parse_git_url(text: str) -> GitURL:
-    """Take apart `https://…`, `http://…`, `ssh://…` or `user@host:path`. Raises GitURLError for anything else.
+    """Take apart `https://…`, `ssh://…` or `user@host:path`. Raises GitURLError for anything else.
 
-    Transports that run programs or read local files (`ext::`, `file:`), options (a leading `-`), and passwords inside the URL
-    are refused. Host names are compared in lower case, default ports are filled in, and a final `/` or `.git` is dropped.
+    `http://`, transports that run programs or read local files (`ext::`, `file:`), options (a leading `-`), and passwords inside
+    the URL are refused. Host names are compared in lower case, default ports are filled in, and a final `/` or `.git` is dropped.
     `user@host:path` and `ssh://user@host/path` stay apart: the first is relative to a home directory, the second is not.
     """
     if not text:
@@ -62,7 +62,9 @@ def _parse_scheme(text: str) -> GitURL:
     except ValueError as error:
         raise GitURLError(f"is malformed: {error}") from None
     if parts.scheme not in _DEFAULT_PORTS:
-        raise GitURLError("has a scheme other than https, http and ssh")
+        raise GitURLError(
+            "has a scheme other than https and ssh; set it to https://…, ssh://… or user@host:path"
+        )
     host = _host(parts)
     return _git_url(
         parts.scheme, parts.username or "", host, port or _DEFAULT_PORTS[parts.scheme], parts.path

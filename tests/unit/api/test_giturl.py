@@ -12,7 +12,7 @@ from gastown_operator.api.giturl import GitURL, GitURLError, parse_git_url
         ("ssh://git@git.lab:2222/srv/a.git", GitURL("ssh", "git", "git.lab", 2222, "/srv/a")),
         ("ssh://git.lab/srv/a", GitURL("ssh", "", "git.lab", 22, "/srv/a")),
         ("https://GitHub.com/org/repo/", GitURL("https", "", "github.com", 443, "/org/repo")),
-        ("http://10.244.0.1:8080/a/~b/c", GitURL("http", "", "10.244.0.1", 8080, "/a/~b/c")),
+        ("https://10.244.0.1:8080/a/~b/c", GitURL("https", "", "10.244.0.1", 8080, "/a/~b/c")),
         ("ssh://git@[fd00::1]:22/a", GitURL("ssh", "git", "fd00::1", 22, "/a")),
     ],
 )
@@ -34,7 +34,6 @@ def test_spellings_of_one_destination_are_equal(one: str, other: str) -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        "http://github.com/org/repo",
         "https://github.com:8443/org/repo",
         "https://github.com.evil.example/org/repo",
         "https://github.com/org/repo2",
@@ -56,6 +55,7 @@ def test_a_credential_does_not_travel_to_another_destination(other: str) -> None
         ("ext::sh -c id", "white space"),
         ("ext::sh", "neither"),
         ("git://github.com/org/repo", "scheme other than"),
+        ("http://github.com/org/repo", "set it to https://"),
         ("/srv/repo.git", "neither"),
         ("ssh://-oProxyCommand=x/a", "no valid host name"),
         ("ssh://-x@host/a", "malformed user name"),

@@ -92,8 +92,9 @@ def test_a_refinery_without_a_test_command_does_not_count_against_the_rig() -> N
     )
 
 
-def test_a_rig_with_a_url_that_git_must_not_get_is_refused() -> None:
-    subject = rig(gitURL="ext::sh -c id")
+@pytest.mark.parametrize("url", ["ext::sh -c id", "http://git.example.invalid/project.git"])
+def test_a_rig_with_a_url_that_git_must_not_get_is_refused(url: str) -> None:
+    subject = rig(gitURL=url)
     decided = plan(observed(subject, witness=None, refinery=None), NOW)
 
     assert after(subject, decided).status.conditions[0].reason == "InvalidGitRepository"
