@@ -1,11 +1,15 @@
 """Prints the manifests of the deployment with the images that shall run: `python3 hack/render.py --help`.
 
-Standard library only: it runs wherever `make deploy` does. The manifests are complete as they are; only the names of images
+Standard library only: it runs wherever `make deploy` does; `--args` and `--model-prices` need the operator's packages too, because
+the operator's own parser looks at them before anything is applied. The manifests are complete as they are; only the names of images
 are replaced.
 """
 
 import argparse
+import hashlib
+import json
 import re
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,6 +34,9 @@ ENTRUSTED_IN = ("credentials-scope-namespace.yaml",)
 # What is applied only where the server has ValidatingAdmissionPolicies in v1: elsewhere it would make all of it fail.
 POLICIES = ("admission-policies.yaml",)
 CERTIFICATES = "/etc/gastown/metrics-certificate"
+PRICES = "/etc/gastown/model-prices"
+PRICES_FILE = "prices.json"
+PRICES_CONFIG_MAP = "gastown-model-prices"
 # What `make undeploy` leaves: the namespace with the users' work.
 KEPT = ("work-namespace.yaml",)
 DEFAULTS = {
@@ -37,7 +44,25 @@ DEFAULTS = {
     "workload": "localhost/gastown-workload:dev",
     "agent": "localhost/gastown-agent:dev",
 }
+# What else of the manifests goes with an option, so that the option alone would not do.
+ELSEWHERE = {
+    "--workload-image": "WORKLOAD_IMG",
+    "--agent-image": "AGENT_IMG",
+    "--namespaces": "NAMESPACES",
+    "--credentials": "CREDENTIALS",
+    "--metrics-secure": "METRICS_SECRET",
+    "--metrics-cert-path": "METRICS_SECRET",
+    "--model-prices": "MODEL_PRICES",
+}
+INCOMPLETE = (
+    "images of three kinds belong together, and those of the lab are on no other cluster: give IMG=, WORKLOAD_IMG= and AGENT_IMG=, "
+    "or none of them on a lab cluster"
+)
 ELECT = "            - --leader-elect\n"
+PORTS = "          ports:\n            - name: metrics\n"
+CONTAINERS = "      containers:\n"
+DEPLOYMENT = "apiVersion: apps/v1\nkind: Deployment\n"
+TEMPLATE = "  template:\n    metadata:\n"
 WORKERS = "namespace: gastown-workers\n"
 SECRET = re.compile(r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?")  # RFC 1123 subdomain
 NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")  # RFC 1123 label
@@ -73,17 +98,42 @@ def secrets(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(secret(name.strip()) for name in text.split(",")))
 
 
+def checked(arguments: Sequence[str], prices: Path | None) -> str:
+    """Return the prices in `prices`, if the operator would start with these options. Raises ValueError; the parser may end the program."""
+    for argument in arguments:
+        name = argument.split("=")[0]
+        if name in ELSEWHERE:
+            raise ValueError(f"{name} is no option for ARGS: make deploy {ELSEWHERE[name]}=…")
+        if not (argument.isascii() and argument.isprintable()):
+            raise ValueError(f"{argument!r} is not printable ASCII")
+    sys.path.insert(0, str(MANIFESTS.parents[1]))
+    from gastown_operator.command_line import operator_parser  # noqa: PLC0415 - all else needs no package
+
+    # What stands after them in the manifest does here too, so that `--` is refused.
+    after = [f"--model-prices={prices}"] if prices else ["--leader-elect"]
+    try:
+        text: str = operator_parser().parse_args(["--workload-image=x", *arguments, *after]).model_prices
+    except SystemExit as end:
+        if end.code:
+            raise
+        raise ValueError("what only prints something is no option of a deployment") from None
+    return text
+
+
 def render(
     images: Mapping[str, str],
     files: Sequence[str] = FILES,
     only_in: Sequence[str] = (),
     metrics_secret: str | None = None,
     credentials: Sequence[str] = (),
+    arguments: Sequence[str] = (),
+    prices: str = "",
 ) -> str:
     """Return the manifests of `files` as one stream of documents, with `images` in the place of DEFAULTS.
 
     With `only_in`, the operator watches these namespaces alone, and has rights in no other. With `metrics_secret`, it serves its
     metrics over TLS with that Secret's certificate, to whom RBAC lets. `credentials` are the Secrets that it may read and mirror.
+    `arguments` are further options of the operator; `prices` is what its --model-prices reads.
     """
     files = (*files, *SECURED) if metrics_secret else files
     files = (*files, *ENTRUSTED) if credentials else files
@@ -95,28 +145,53 @@ def render(
         text = text.replace(ELECT, f"{ELECT}            - --credentials={','.join(credentials)}\n")
         text = text.replace("resourceNames: [NAME]", names)
     if metrics_secret:
-        text = _secured(text, metrics_secret)
+        text = text.replace(
+            ELECT,
+            f"{ELECT}            - --metrics-secure\n            - --metrics-cert-path={CERTIFICATES}\n",
+        )
+    if prices:
+        text = _priced(text, prices)
+    text = _mounted(text, metrics_secret, prices)
     wanted = {default: images.get(name, default) for name, default in DEFAULTS.items()}
-    return re.sub("|".join(map(re.escape, wanted)), lambda found: wanted[found.group()], text)
+    text = re.sub("|".join(map(re.escape, wanted)), lambda found: wanted[found.group()], text)
+    # The kubelet replaces $(NAME) in arguments, and $$ by $. JSON of printable ASCII is YAML.
+    further = "".join(f"            - {json.dumps(each.replace('$', '$$'))}\n" for each in arguments)
+    return text.replace(ELECT, ELECT + further)
 
 
-def _secured(text: str, name: str) -> str:
-    """Mount the Secret into the operator's container, and name its directory."""
-    for anchor, before, after in (
-        (ELECT, "", f"            - --metrics-secure\n            - --metrics-cert-path={CERTIFICATES}\n"),
-        (
-            "          ports:\n",
-            f"          volumeMounts:\n            - {{name: metrics-certificate, mountPath: {CERTIFICATES}}}\n",
-            "",
-        ),
-        (
-            "      containers:\n",
-            f"      volumes:\n        - {{name: metrics-certificate, secret: {{secretName: {name}}}}}\n",
-            "",
-        ),
-    ):
-        text = text.replace(anchor, before + anchor + after)
-    return text
+def _priced(text: str, prices: str) -> str:
+    """Add the ConfigMap with the prices; its digest in the pods makes new ones of them when the prices change."""
+    # Again as JSON, which is printable ASCII then; json.dumps of that is a YAML string.
+    plain = json.dumps(json.loads(prices, parse_float=str, parse_int=str), indent=2, sort_keys=True) + "\n"
+    digest = hashlib.sha256(plain.encode()).hexdigest()
+    text = text.replace(ELECT, f"{ELECT}            - --model-prices={PRICES}/{PRICES_FILE}\n")
+    text = text.replace(
+        TEMPLATE, f"{TEMPLATE}      annotations: {{gastown.io/model-prices: sha256.{digest}}}\n"
+    )
+    config = (
+        f"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {PRICES_CONFIG_MAP}\n"
+        "  namespace: gastown-system\n  labels:\n    app.kubernetes.io/name: gastown-operator\n"
+        "    app.kubernetes.io/component: operator\n"
+        f"data:\n  {PRICES_FILE}: {json.dumps(plain)}\n---\n"
+    )
+    return text.replace(DEPLOYMENT, config + DEPLOYMENT)
+
+
+def _mounted(text: str, metrics_secret: str | None, prices: str) -> str:
+    """Mount what the operator's options name into its container."""
+    volumes = []
+    if metrics_secret:
+        volumes.append(("metrics-certificate", CERTIFICATES, f"secret: {{secretName: {metrics_secret}}}"))
+    if prices:
+        volumes.append(("model-prices", PRICES, f"configMap: {{name: {PRICES_CONFIG_MAP}}}"))
+    if not volumes:
+        return text
+    mounts = "".join(
+        f"            - {{name: {name}, mountPath: {path}, readOnly: true}}\n" for name, path, _ in volumes
+    )
+    sources = "".join(f"        - {{name: {name}, {source}}}\n" for name, _, source in volumes)
+    text = text.replace(PORTS, f"          volumeMounts:\n{mounts}{PORTS}")
+    return text.replace(CONTAINERS, f"      volumes:\n{sources}{CONTAINERS}")
 
 
 def _parts(name: str, only_in: Sequence[str]) -> list[str]:
@@ -128,14 +203,13 @@ def _parts(name: str, only_in: Sequence[str]) -> list[str]:
     return [*once, *(binding.replace(WORKERS, f"namespace: {each}\n") for each in only_in)]
 
 
-def main() -> None:
-    """Print the manifests."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="hack/render.py", description="Prints the manifests of the deployment."
     )
     for name, default in DEFAULTS.items():
         parser.add_argument(
-            f"--{name}", type=image, default=default, metavar="IMAGE", help=f"default: {default}"
+            f"--{name}", type=image, metavar="IMAGE", help=f"all three or none (default: {default})"
         )
     parser.add_argument(
         "--removable", action="store_true", help="leave out the namespace with the users' work"
@@ -165,18 +239,50 @@ def main() -> None:
         metavar="A,B",
         help="Secrets in gastown-system that the operator mirrors to where rigs work, and whose OAuth tokens it refreshes (default: none)",
     )
-    options = parser.parse_args()
+    parser.add_argument(
+        "--model-prices",
+        type=Path,
+        metavar="FILE",
+        help="JSON with prices of models (default: the known ones)",
+    )
+    parser.add_argument(
+        "--args",
+        default="",
+        metavar="OPTIONS",
+        help="further options of the operator, as a shell splits them (docs/reference/options.md)",
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print the manifests; ends the program where something is wrong with the options."""
+    parser = _parser()
+    options = parser.parse_args(argv)
     if options.policies:
         sys.stdout.write(render({}, POLICIES))
         return
+    images = {name: getattr(options, name) for name in DEFAULTS if getattr(options, name)}
+    if images and len(images) < len(DEFAULTS):
+        parser.error(INCOMPLETE)
+    try:
+        arguments = shlex.split(options.args)
+        prices = checked(arguments, options.model_prices) if arguments or options.model_prices else ""
+    except ValueError as error:
+        parser.error(str(error))
+    except ImportError as error:
+        parser.error(
+            f"ARGS and MODEL_PRICES need the operator's packages, which hack/environment installs: {error}"
+        )
     files = [name for name in FILES if not (options.removable and name in KEPT)]
     sys.stdout.write(
         render(
-            {name: getattr(options, name) for name in DEFAULTS},
+            images,
             files,
             options.namespaces,
             options.metrics_secret,
             options.credentials,
+            arguments,
+            prices,
         )
     )
 

@@ -1,5 +1,6 @@
 """The manifests of the deployment, and the images that `make deploy` puts into them."""
 
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from gastown_operator.agents.prices import parse_overrides
 from hack.render import (
     DEFAULTS,
     ENTRUSTED,
@@ -19,6 +21,7 @@ from hack.render import (
     SCOPED,
     SECURED,
     image,
+    main,
     namespaces,
     render,
     secret,
@@ -37,6 +40,11 @@ def operator_container(text: str) -> dict[str, Any]:
     deployment = objects(text)["Deployment", "gastown-operator"]
     container: dict[str, Any] = deployment["spec"]["template"]["spec"]["containers"][0]
     return container
+
+
+def ran(*words: str) -> subprocess.CompletedProcess[str]:
+    program = [sys.executable, str(ROOT / "hack/render.py"), *words]
+    return subprocess.run(program, check=False, capture_output=True, text=True)
 
 
 def rules() -> Iterator[dict[str, Any]]:
@@ -72,6 +80,71 @@ def test_an_image_that_is_named_like_another_default_is_not_replaced_again() -> 
 def test_what_is_no_name_of_an_image_does_not_get_into_yaml(text: str) -> None:
     with pytest.raises(Exception, match="is no name of an image"):
         image(text)
+
+
+def test_one_image_of_its_own_is_refused_before_pods_look_for_the_others() -> None:
+    refused = ran("--operator", "example.com/op:1")
+    assert not refused.stdout
+    assert "give IMG=, WORKLOAD_IMG= and AGENT_IMG=" in refused.stderr
+    assert not ran().returncode
+
+
+def test_further_options_of_the_operator_arrive_as_they_were_written() -> None:
+    told = """--no-proxy "a,b" --oauth-client-id 'x: $(Y) # " localhost/gastown-agent:dev' --pod-start-timeout=9"""
+    arguments = operator_container(ran("--args", told).stdout)["args"]
+    assert [each.replace("$$", "$") for each in arguments[2:]] == ["--leader-elect", *shlex.split(told)]
+    assert "x: $$(Y)" in " ".join(arguments)  # the kubelet would put a variable's value there
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        ("--htps-proxy http://p:1", "unrecognized arguments: --htps-proxy"),
+        ("--https-prox http://p:1", "unrecognized arguments: --https-prox"),
+        ("--pod-start-timeout never", "argument --pod-start-timeout"),
+        ("--https-proxy", "expected one argument"),
+        ("--https-proxy http://user:word@p:1", "no place for a password"),
+        ("--namespaces=a", "make deploy NAMESPACES="),
+        ("--model-prices x", "make deploy MODEL_PRICES="),
+        ("--no-proxy 'a", "No closing quotation"),
+        ("--oauth-client-id 'a\nb'", "not printable ASCII"),
+        ("--version", "only prints"),
+        ("--", "unrecognized arguments"),
+    ],
+)
+def test_an_option_with_which_the_operator_would_not_start_is_refused(
+    capsys: pytest.CaptureFixture[str], told: str, why: str
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([f"--args= {told}"])
+    assert why in capsys.readouterr().err
+
+
+def test_prices_are_mounted_and_a_change_of_them_makes_new_pods(tmp_path: Path) -> None:
+    file = tmp_path / "prices.json"
+    texts = []
+    for price in ('{"é\\u2028": {"input": 3, "output": "15"}}', '{"other": {"input": 3, "output": 0.15}}'):
+        file.write_text(price)
+        text = ran("--model-prices", str(file), "--metrics-secret", "tls").stdout
+        config = objects(text)["ConfigMap", "gastown-model-prices"]
+        assert parse_overrides(config["data"]["prices.json"]) == parse_overrides(price)
+        texts.append(text)
+    templates = [objects(text)["Deployment", "gastown-operator"]["spec"]["template"] for text in texts]
+    assert templates[0]["metadata"]["annotations"] != templates[1]["metadata"]["annotations"]
+    container = operator_container(texts[0])
+    assert {each["name"] for each in templates[0]["spec"]["volumes"]} == {
+        "metrics-certificate",
+        "model-prices",
+    }
+    place = next(each["mountPath"] for each in container["volumeMounts"] if each["name"] == "model-prices")
+    assert f"--model-prices={place}/prices.json" in container["args"]
+
+
+def test_prices_that_no_gateway_could_read_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "prices.json"
+    file.write_text('{"m": {"input": 3}}')
+    assert "lacks output" in ran("--model-prices", str(file)).stderr
+    assert "No such file" in ran("--model-prices", str(tmp_path / "absent")).stderr
 
 
 def test_removing_the_operator_leaves_the_namespace_with_the_users_work() -> None:

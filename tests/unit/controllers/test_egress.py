@@ -5,7 +5,7 @@ import argparse
 import attrs
 import pytest
 
-from gastown_operator.__main__ import _parser
+from gastown_operator.command_line import operator_parser
 from gastown_operator.controllers.egress import EgressParts, egress_environment
 from gastown_operator.controllers.options import egress
 from gastown_operator.controllers.settings import Egress
@@ -14,7 +14,7 @@ from tests.unit.controllers.objects import SETTINGS
 
 def parts(*arguments: str) -> EgressParts:
     """What the operator's command line comes to."""
-    parsed: argparse.Namespace = _parser().parse_args(["--workload-image", "w", *arguments])
+    parsed: argparse.Namespace = operator_parser().parse_args(["--workload-image", "w", *arguments])
     return egress_environment(attrs.evolve(SETTINGS, egress=egress(parsed)))
 
 
