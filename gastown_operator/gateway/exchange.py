@@ -131,11 +131,14 @@ class Exchange:
             try:
                 return await self.services.upstream.open(self._call(prepared, credential))
             except FailedError as error:
-                self._account.failed(error.failure)
-                wait = await self._wait(error.failure, tries, credential)
+                failure = error.failure
+                if credential is None:
+                    failure = failures.without_credential(failure)
+                self._account.failed(failure)
+                wait = await self._wait(failure, tries, credential)
                 if wait is None:
-                    raise
-                reason, status = error.failure.reason, error.failure.status
+                    raise FailedError(failure) from error
+                reason, status = failure.reason, failure.status
                 self.services.journal("trying again", reason=reason, status=status, seconds=wait)
             await self.services.sleep(wait)
             credential = self.services.credential()

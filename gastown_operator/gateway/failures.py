@@ -8,12 +8,16 @@ from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from gastown_operator.gateway.message import ModelOutcome
 
 #: The reason of a request that is not tried after too many failures; the record keeps what those were.
 NOT_TRIED: Final = "TooManyFailures"
+#: The reason where there is no credential to show, or the provider asks for one and none is named.
+CREDENTIAL_MISSING: Final = "CredentialMissing"
+#: The reason where there is no connection to the provider.
+UNREACHABLE: Final = "ProviderUnreachable"
 
 
 class Answered(Enum):
@@ -109,6 +113,15 @@ def of_status(status: int, words: str, retry_after: float | None, body: bytes, c
         outcome, reason, answered = ModelOutcome.REFUSED, "RequestRefused", Answered.AS_IS
     message = f"{said} ({status}): {words}" if words else f"{said} ({status})"
     return Failure(outcome, reason, message, said, answered, status, retry_after, body, content_type)
+
+
+def without_credential(failure: Failure) -> Failure:
+    """The failure of a request that showed no credential: one that was not sent is not refused."""
+    if failure.outcome is not ModelOutcome.AUTH:
+        return failure
+    said = "authentication failed: the provider asks for a credential, and none was sent, since none is named"
+    message = failure.message.replace(failure.said, said, 1)
+    return evolve(failure, reason=CREDENTIAL_MISSING, message=message, said=said)
 
 
 def unavailable(reason: str, said: str, words: str = "", *, again: bool = True, status: int = 0) -> Failure:

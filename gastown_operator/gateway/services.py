@@ -72,7 +72,7 @@ class Services:
             credential = self.credentials.read()
         except CredentialMissingError as error:
             raise FailedError(
-                failures.ending(ModelOutcome.CONFIG, "CredentialMissing", str(error))
+                failures.ending(ModelOutcome.CONFIG, failures.CREDENTIAL_MISSING, str(error))
             ) from error
         self.redactor.know(credential.token)
         return credential

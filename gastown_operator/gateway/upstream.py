@@ -116,17 +116,12 @@ class Upstream:
             status = 407 if 400 <= error.status < 500 else error.status
             raise FailedError(failures.of_status(status, "", None, b"", "")) from None
         except aiohttp.ServerTimeoutError as error:
-            said = "the provider is out of reach"
-            raise FailedError(
-                failures.unavailable("ProviderUnreachable", said, "no connection in time")
-            ) from error
+            raise FailedError(self._unreachable("no connection in time")) from error
         except TimeoutError as error:
             said = f"the provider did not begin to answer within {seconds:g} s"
             raise FailedError(failures.unavailable("TimedOut", said)) from error
         except (aiohttp.ClientError, OSError) as error:
-            words = self._words(str(error) or type(error).__name__)
-            said = "the provider is out of reach"
-            raise FailedError(failures.unavailable("ProviderUnreachable", said, words)) from error
+            raise FailedError(self._unreachable(str(error) or type(error).__name__)) from error
 
     async def _open(self, call: Call) -> Opened:
         url = URL(self.base + call.route.path + (f"?{call.query}" if call.query else ""), encoded=True)
@@ -196,6 +191,11 @@ class Upstream:
             text.encode() if is_json else b"",
             response.content_type,
         )
+
+    def _unreachable(self, words: str) -> Failure:
+        # Without a path, and a user and password before the host.
+        words = self._words(f"{URL(self.base).origin()}: {words}")
+        return failures.unavailable(failures.UNREACHABLE, "the provider is out of reach", words)
 
     def _words(self, text: str) -> str:
         return clean(self.redactor.text(text))

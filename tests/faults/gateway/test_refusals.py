@@ -37,6 +37,23 @@ async def test_what_will_not_change_is_a_400_at_once(
     assert (record.outcome, record.reason, record.status) == (outcome, reason, code)
 
 
+@pytest.mark.parametrize("code", [401, 403])
+async def test_a_credential_that_was_not_sent_is_not_said_to_be_refused(tmp_path: Path, code: int) -> None:
+    async with bench(tmp_path, secret="", secret_key="") as gateway:
+        gateway.provider.script(status(code, {"error": {"message": "x-api-key header is required"}}))
+        got = await gateway.ask()
+        assert got.status == 400
+        assert "none was sent" in got.message
+        record = gateway.record
+        assert (record.outcome, record.reason, record.status) == (
+            ModelOutcome.AUTH,
+            "CredentialMissing",
+            code,
+        )
+        assert "none was sent" in record.message
+        assert "x-api-key header is required" in record.message
+
+
 @pytest.mark.parametrize("code", [400, 404, 413, 422])
 async def test_what_the_agent_may_act_upon_passes_as_it_is(gateway: Bench, code: int) -> None:
     """A prompt that is too long is compacted."""
@@ -127,12 +144,14 @@ async def test_an_endless_loop_ends(tmp_path: Path) -> None:
 async def test_a_provider_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and does not listen
-        async with bench(tmp_path, upstream=f"http://127.0.0.1:{taken.getsockname()[1]}") as gateway:
+        endpoint = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        async with bench(tmp_path, upstream=endpoint) as gateway:
             got = await gateway.ask()
             assert got.status == 502
             assert gateway.slept == [0.25, 1.0]
             assert (gateway.record.outcome, gateway.record.status) == (ModelOutcome.UNAVAILABLE, 0)
             assert gateway.record.reason == "ProviderUnreachable"
+            assert endpoint in gateway.record.message
 
 
 async def test_an_error_is_in_the_form_of_its_api(gateway: Bench) -> None:
