@@ -6,6 +6,7 @@ from typing import Final
 import attrs
 
 from gastown_operator.agents.result import AgentResult
+from gastown_operator.gateway.failures import CREDENTIAL_MISSING, UNREACHABLE
 from gastown_operator.gateway.message import GatewayRecord, ModelOutcome, clean
 from gastown_operator.workload.message import Outcome
 from gastown_operator.workload.wrapper_report import WrapperReport
@@ -13,6 +14,11 @@ from gastown_operator.workload.wrapper_report import WrapperReport
 DISK_FULL: Final = "DiskFull"
 """The reason where a volume of the pod has no room left."""
 MORE_ROOM: Final = "leave large files out of git (.gitignore), or give the pod more ephemeral storage"
+NAME_CREDENTIAL: Final = (
+    "set spec.providers[].secretRef of the Rig, or spec.agentConfig.modelProvider.apiKeySecretRef"
+)
+CHECK_THE_PROVIDER: Final = "check spec.providers[] of the Rig (endpoint, secretRef.name and key), agentConfig.modelProvider, and the Secret"
+CHECK_THE_ENDPOINT: Final = "check spec.providers[].endpoint of the Rig"
 _SILENT: Final = AgentResult(finished=None, failed=False, reason="", message="")
 _LOG: Final = "kubectl logs POD -c agent"
 _MAXIMUM_TEXT: Final = 200
@@ -107,11 +113,14 @@ def _budget(evidence: Evidence) -> AgentEnd | None:
 def _credential(evidence: Evidence) -> AgentEnd | None:
     if evidence.cause == "" and _told_to_end(evidence) is not None:
         return None
+    if evidence.model is ModelOutcome.AUTH and _reason(evidence) == CREDENTIAL_MISSING:
+        text = f"the agent cannot use its model{_said(evidence)}; {NAME_CREDENTIAL}"
+        return AgentEnd(Outcome.AUTH_ERROR, CREDENTIAL_MISSING, text)
     if evidence.model is ModelOutcome.AUTH:
         text = f"the model's provider refuses the credential{_said(evidence)}; renew the Secret and ask for a retry"
         return AgentEnd(Outcome.AUTH_ERROR, "InvalidCredential", text)
     if evidence.gateway is not None and evidence.model is ModelOutcome.CONFIG:
-        text = f"the gateway cannot reach the model's provider as it is configured{_said(evidence)}; check agentConfig.modelProvider and its Secret"
+        text = f"the gateway cannot reach the model's provider as it is configured{_said(evidence)}; {CHECK_THE_PROVIDER}"
         return AgentEnd(Outcome.CONFIG_ERROR, evidence.gateway.reason or "ModelConfiguration", text)
     return None
 
@@ -164,6 +173,8 @@ def _provider(evidence: Evidence) -> AgentEnd | None:
     if evidence.model not in _PROVIDER:
         return None
     reason, what, step = _PROVIDER[evidence.model]
+    if _reason(evidence) == UNREACHABLE:
+        step = f"{CHECK_THE_ENDPOINT}, or {step}"
     return AgentEnd(Outcome.AGENT_ERROR, reason, f"{what}{_said(evidence)}; {step}")
 
 
@@ -220,6 +231,11 @@ _RULES: Final[Sequence[Callable[[Evidence], AgentEnd | None]]] = (
 def _quoted(evidence: Evidence) -> str:
     """The program's own words."""
     return clean(evidence.result.message, _MAXIMUM_TEXT)
+
+
+def _reason(evidence: Evidence) -> str:
+    """The gateway's word for how the last request ended."""
+    return evidence.gateway.reason if evidence.gateway is not None else ""
 
 
 def _said(evidence: Evidence) -> str:

@@ -115,7 +115,7 @@ class Clone:
             Outcome.CONFIG_ERROR,
             "BaseBranchMissing",
             f'{self.remote.url} has no branch "{self.settings.base_branch}" ({hint}); '
-            "set spec.kubernetes.gitBranch to a branch that exists",
+            "set spec.kubernetes.gitBranch, or spec.defaults.kubernetes.gitBranch of the Rig, to a branch that exists",
         )
 
     def _base_of_dependencies(self, git: Git) -> str:

@@ -116,6 +116,30 @@ def test_without_a_gateway_an_end_counts_as_if_the_provider_had_answered_well(en
     assert judge(ENDS[end]).reason == judge(attrs.evolve(ENDS[end], gateway=answered(ModelOutcome.OK))).reason
 
 
+@pytest.mark.parametrize(
+    ("record", "reason", "step"),
+    [
+        (GatewayRecord(ModelOutcome.AUTH, "InvalidCredential"), "InvalidCredential", "renew the Secret"),
+        (GatewayRecord(ModelOutcome.AUTH, "CredentialMissing"), "CredentialMissing", "providers[].secretRef"),
+        (
+            GatewayRecord(ModelOutcome.CONFIG, "CredentialMissing"),
+            "CredentialMissing",
+            "secretRef.name and key",
+        ),
+        (
+            GatewayRecord(ModelOutcome.UNAVAILABLE, "ProviderUnreachable"),
+            "ModelUnavailable",
+            "providers[].endpoint",
+        ),
+    ],
+)
+def test_what_the_gateway_says_decides_the_next_step(record: GatewayRecord, reason: str, step: str) -> None:
+    end = judge(attrs.evolve(ENDS["exit 1"], gateway=record))
+
+    assert end.reason == reason
+    assert step in end.text
+
+
 EVIDENCE = st.builds(
     Evidence,
     report=st.builds(

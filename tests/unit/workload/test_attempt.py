@@ -383,7 +383,8 @@ def test_a_missing_base_branch_names_the_branch(attempts: Attempts) -> None:
         attempts(base_branch="trunk").clone()
 
     assert (raised.value.outcome, raised.value.reason) == (Outcome.CONFIG_ERROR, "BaseBranchMissing")
-    assert '"trunk"' in raised.value.message
+    for named in ('"trunk"', "spec.kubernetes.gitBranch", "spec.defaults.kubernetes.gitBranch of the Rig"):
+        assert named in raised.value.message
 
 
 def test_a_missing_repository_is_said_to_be_missing(attempts: Attempts, tmp_path: Path) -> None:
