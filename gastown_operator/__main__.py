@@ -11,7 +11,7 @@ from gastown_operator import __version__
 from gastown_operator.command_line import operator_parser
 from gastown_operator.controllers.credential import reconciler as credential
 from gastown_operator.controllers.housekeeping import reconciler as housekeeping
-from gastown_operator.controllers.metrics import PolecatCollector
+from gastown_operator.controllers.metrics import OfLeader, PolecatCollector
 from gastown_operator.controllers.network import reconciler as network
 from gastown_operator.controllers.network import settings as network_options
 from gastown_operator.controllers.options import credential_settings, egress
@@ -88,7 +88,7 @@ async def run(arguments: argparse.Namespace) -> None:
         settings = _settings(arguments, platform)
         admission = polecat.register(manager, settings, clock, credentials, fence)
         housekeeping.register(manager, settings, arguments.namespaces, clock, fence)
-        manager.registry.register(PolecatCollector(admission))
+        manager.registry.register(OfLeader(PolecatCollector(admission), manager.may_write))
 
     logger.info("starting %s", __version__)
     await manager.run(prepare)

@@ -1,7 +1,7 @@
 """Metrics of Gas Town's own: what can be is read off the caches at each scrape, so it is right after a restart."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from attrs import frozen
 from prometheus_client import CollectorRegistry, Histogram
@@ -27,6 +27,18 @@ def time_to_working(registry: CollectorRegistry) -> Histogram:
 
 
 @frozen(eq=False)  # the registry keeps its collectors in a dictionary
+class OfLeader(Collector):
+    """Gauges about objects, which every replica has in its caches: exported by the one that leads, so that `sum()` counts each once."""
+
+    collector: Collector
+    leads: Callable[[], bool]
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the metrics as they are now; of a standby none."""
+        return self.collector.collect() if self.leads() else ()
+
+
+@frozen(eq=False)
 class PolecatCollector(Collector):
     """How many polecats are in which phase, for which reason, and how attempts ended."""
 

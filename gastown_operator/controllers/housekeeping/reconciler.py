@@ -13,6 +13,7 @@ from gastown_operator.api.rig import RIG, Rig
 from gastown_operator.controllers.housekeeping.metrics import HousekeepingCollector
 from gastown_operator.controllers.housekeeping.observe import Caches
 from gastown_operator.controllers.housekeeping.plan import Scope, has_begun, plan, plan_refused
+from gastown_operator.controllers.metrics import OfLeader
 from gastown_operator.controllers.network.fence import Fence
 from gastown_operator.controllers.polecat.admission import POLECATS_BY_RIG, polecats_by_rig
 from gastown_operator.controllers.polecat.observe import POD_INDEXES
@@ -103,7 +104,7 @@ def register(
     ]
     reconciler = HousekeepingReconciler(caches, manager.executor(NAME), Scope(settings, namespaces), clock)
     manager.add(Controller(NAME, reconciler, watches, concurrency=2))
-    manager.registry.register(HousekeepingCollector(caches.rigs))
+    manager.registry.register(OfLeader(HousekeepingCollector(caches.rigs), manager.may_write))
 
 
 def _concerns(event: Event[Rig]) -> bool:

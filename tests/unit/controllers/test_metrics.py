@@ -1,10 +1,14 @@
 """What a scrape tells of the polecats."""
 
+from functools import partial
+
 from prometheus_client import CollectorRegistry
 
 from gastown_operator.api.core import POD
 from gastown_operator.api.polecat import POLECAT
-from gastown_operator.controllers.metrics import PolecatCollector
+from gastown_operator.api.rig import RIG
+from gastown_operator.controllers.housekeeping.metrics import HousekeepingCollector
+from gastown_operator.controllers.metrics import OfLeader, PolecatCollector
 from gastown_operator.controllers.polecat import admission
 from gastown_operator.runtime.store import Store
 from gastown_operator.runtime.testing import VirtualClock
@@ -17,6 +21,20 @@ READY = {
     "message": "exit status 1",
     "lastTransitionTime": "2026-01-01T00:00:00Z",
 }
+
+
+def test_of_several_replicas_only_the_one_that_leads_exports_gauges_about_objects() -> None:
+    rigs, leaders = Store(RIG), {"first"}
+    registries = {name: CollectorRegistry() for name in ("first", "second")}
+    for name, registry in registries.items():
+        registry.register(OfLeader(HousekeepingCollector(rigs), partial(leaders.__contains__, name)))
+
+    def exporting() -> list[str]:
+        return [name for name, registry in registries.items() if list(registry.collect())]
+
+    assert exporting() == ["first"]
+    leaders.symmetric_difference_update(registries)
+    assert exporting() == ["second"]
 
 
 def test_a_scrape_is_read_off_the_caches() -> None:
