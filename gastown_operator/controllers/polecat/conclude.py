@@ -28,7 +28,7 @@ from gastown_operator.controllers.polecat.decision import (
     next_round,
     whole_seconds,
 )
-from gastown_operator.controllers.polecat.outcome import Conclusion
+from gastown_operator.controllers.polecat.outcome import COMMAND_NOT_FOUND, Conclusion, paused
 from gastown_operator.controllers.polecat.spending import added, charge
 from gastown_operator.controllers.polecat.status import State, set_pushed
 
@@ -68,7 +68,9 @@ def _in_its_own_words(
 ) -> Conclusion:
     """What only the specifications tell: who wanted the end, and whose budget it was."""
     if polecat.spec.desired_state is DesiredState.IDLE and conclusion.outcome is OutcomeClass.INFRASTRUCTURE:
-        return evolve(conclusion, reason="Paused")
+        return paused(pod, conclusion)
+    if conclusion.reason == COMMAND_NOT_FOUND:
+        return evolve(conclusion, message=f"{conclusion.message}{_shell_line(polecat, rig)}")
     got = (reservation(pod) if pod is not None else None) or polecat.status.reserved
     if conclusion.outcome is not OutcomeClass.BUDGET_EXCEEDED or rig is None or got is None:
         return conclusion
@@ -79,6 +81,15 @@ def _in_its_own_words(
         "the free slots); ask for a retry, raise the Rig's spec.budget, or lower its settings.maxPolecats"
     )
     return evolve(conclusion, message=text)
+
+
+def _shell_line(polecat: Polecat, rig: Rig | None) -> str:
+    """A hint where somebody has taken `command` for a line that a shell takes apart."""
+    own = polecat.spec.agent_config.command
+    command = own or (rig.spec.defaults.agent_config.command if rig is not None else ())
+    if not command or " " not in command[0].strip():
+        return ""
+    return '; its first word has a space, and a command is no shell line: write ["sh", "-c", "…"], or each word by itself'
 
 
 def retries_left(polecat: Polecat, rig: Rig | None, outcome: OutcomeClass) -> int:
@@ -108,7 +119,7 @@ def _paused(status: PolecatStatus, conclusion: Conclusion) -> Decision:
     state = State(
         phase=PolecatPhase.IDLE,
         reason="Idle",
-        message=f"stopped by spec.desiredState; {conclusion.message}; set it to Working to go on",
+        message=f"{conclusion.message}; set it to Working to go on",
         ready=True,
         event="Normal",
     )
@@ -227,8 +238,9 @@ def _done(status: PolecatStatus, reason: str, message: str, now: datetime) -> De
 
 def _stuck(polecat: Polecat, status: PolecatStatus, reason: str, message: str, now: datetime) -> Decision:
     metadata = polecat.metadata
+    where = ", from where it ended" if status.started_at is not None else ""  # where its agent ran
     text = (
-        f"{message}. To try again, from where it ended: change the Polecat, or kubectl -n {metadata.namespace} annotate polecat "
+        f"{message}. To try again{where}: change the Polecat, or kubectl -n {metadata.namespace} annotate polecat "
         f'{metadata.name} --overwrite {labels.RETRY}="$(date +%s)"'
     )
     state = State(phase=PolecatPhase.STUCK, reason=reason, message=text, degraded=True, event="Warning")

@@ -99,7 +99,8 @@ def _lack(name: str, dependency: Polecat | None) -> str:
         return ""
     status = dependency.status
     if status.phase in (PolecatPhase.STUCK, PolecatPhase.TERMINATED):
-        return f'Polecat "{name}" is {status.phase}: it needs your help, or remove it from spec.dependsOn'
+        see = f"kubectl -n {dependency.metadata.namespace} describe polecat {name}"
+        return f'Polecat "{name}" is {status.phase} ({see}): it needs your help, or remove it from spec.dependsOn'
     if status.phase is PolecatPhase.IDLE and dependency.spec.desired_state is not DesiredState.WORKING:
         return f'Polecat "{name}" is not wanted to work: set its spec.desiredState to Working'
     return f'Polecat "{name}" is not done'

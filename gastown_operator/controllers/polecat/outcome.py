@@ -1,7 +1,6 @@
 """What came of an attempt, read off its pod: phase, exit codes and termination messages together (DESIGN §6)."""
 
 import re
-from collections.abc import Mapping
 from typing import Final
 
 from attrs import evolve, frozen
@@ -10,6 +9,8 @@ from gastown_operator.api import labels
 from gastown_operator.api.common import OutcomeClass
 from gastown_operator.api.core import ContainerStatus, Pod, Terminated
 from gastown_operator.controllers.polecat.containers import AGENT, CLONE, GATEWAY, KEEPER
+from gastown_operator.controllers.polecat.provider_end import ended_by_provider
+from gastown_operator.gateway.failures import CREDENTIAL_MISSING
 from gastown_operator.gateway.message import GatewayRecord, ModelOutcome, clean
 from gastown_operator.gateway.message import decode as decode_record
 from gastown_operator.workload.message import Outcome, TerminationMessage, decode
@@ -22,37 +23,23 @@ _LONGEST_TEXT: Final = 2048
 _OOM_KILLED: Final = "OOMKilled"
 #: Reason of a polecat that is stuck because the provider refuses the credential that its rig lends.
 RIG_CREDENTIAL_REJECTED: Final = "RigCredentialRejected"
+#: Reason of one that is stuck because the provider asks for a credential where its rig names none.
+RIG_CREDENTIAL_MISSING: Final = "RigCredentialMissing"
 _SETUP_FAILED: Final = "SetupFailed"
 _EXIT_CODE: Final = "AgentExitCode"
-_COMMAND_NOT_FOUND: Final = 127  # POSIX shells
-_COMMAND_NOT_EXECUTABLE: Final = 126
+COMMAND_NOT_FOUND: Final = "AgentCommandNotFound"
+_NOT_FOUND: Final = 127  # POSIX shells
+_NOT_EXECUTABLE: Final = 126
+_DELETED: Final = "PodDeleted"
+_INTERRUPTED: Final = "PodInterrupted"
+#: How the end of a pod looks that the operator has deleted.
+_FROM_OUTSIDE: Final = frozenset({_DELETED, _INTERRUPTED, "Interrupted"})
 _FAILED_START: Final = ("StartError", "ContainerCannotRun", "CreateContainerError")
 
 #: What the keeper knows better than the agent's exit code: it has read the gateway's record and the program's own result.
 _KEEPER_KNOWS: Final = frozenset(
     {Outcome.AUTH_ERROR, Outcome.BUDGET_EXCEEDED, Outcome.STALLED, Outcome.RESOURCE_EXCEEDED}
 )
-#: What the gateway's record says where the keeper could not say anything any more.
-_MODEL_CLASSES: Final[Mapping[ModelOutcome, tuple[OutcomeClass, str, str]]] = {
-    ModelOutcome.AUTH: (OutcomeClass.AUTH_ERROR, "InvalidCredential", "renew the Secret"),
-    ModelOutcome.BUDGET: (OutcomeClass.BUDGET_EXCEEDED, "BudgetExceeded", "raise spec.budget"),
-    ModelOutcome.RATE_LIMITED: (
-        OutcomeClass.AGENT_ERROR,
-        "RateLimited",
-        "run fewer polecats at once (settings.maxPolecats of the Rig), or raise the provider's limit",
-    ),
-    ModelOutcome.UNAVAILABLE: (OutcomeClass.AGENT_ERROR, "ModelUnavailable", "wait until it is back"),
-    ModelOutcome.REFUSED: (
-        OutcomeClass.AGENT_ERROR,
-        "ModelRefused",
-        "check agentConfig.model and agentConfig.modelProvider",
-    ),
-    ModelOutcome.CONFIG: (
-        OutcomeClass.CONFIG_ERROR,
-        "ModelConfiguration",
-        "check agentConfig.modelProvider and the Secret that it names",
-    ),
-}
 
 
 @frozen
@@ -91,7 +78,8 @@ def judge(pod: Pod) -> Conclusion:
     )
     of_rig = pod.metadata.annotations.get(labels.CREDENTIAL) == "rig"
     if judged.outcome is OutcomeClass.AUTH_ERROR and of_rig:
-        return evolve(judged, reason=RIG_CREDENTIAL_REJECTED)
+        missing = judged.reason == CREDENTIAL_MISSING
+        return evolve(judged, reason=RIG_CREDENTIAL_MISSING if missing else RIG_CREDENTIAL_REJECTED)
     return judged
 
 
@@ -132,6 +120,14 @@ def clone_failed(pod: Pod) -> bool:
     return clone is not None and clone.exit_code != 0 and clone.started_at is not None
 
 
+def paused(pod: Pod | None, conclusion: Conclusion) -> Conclusion:
+    """The same of an attempt that the user has ended for now: that its pod was deleted is no accident."""
+    said = f"; {conclusion.message}"
+    if conclusion.reason in _FROM_OUTSIDE:
+        said = _kept(pod, conclusion.proof) if pod is not None else ""
+    return evolve(conclusion, reason="Paused", message=f"paused by spec.desiredState: Idle{said}")
+
+
 def lost() -> Conclusion:
     """Judge an attempt whose pod is gone without a trace."""
     return Conclusion(OutcomeClass.INFRASTRUCTURE, "PodLost", "the pod is gone and its end was not seen")
@@ -169,10 +165,10 @@ def _agent_failed(
     if agent.reason == _OOM_KILLED:
         text = f"the agent's container ran out of memory{kept}; raise spec.kubernetes.resources.limits.memory"
         return Conclusion(OutcomeClass.RESOURCE_EXCEEDED, _OOM_KILLED, text, word)
-    if agent.reason in _FAILED_START or agent.exit_code in (_COMMAND_NOT_FOUND, _COMMAND_NOT_EXECUTABLE):
+    if agent.reason in _FAILED_START or agent.exit_code in (_NOT_FOUND, _NOT_EXECUTABLE):
         said = agent.message or f"exit status {agent.exit_code}"
         text = f"the agent's command cannot be run in its image: {said}; check agentConfig.image and agentConfig.command"
-        return Conclusion(OutcomeClass.CONFIG_ERROR, "AgentCommandNotFound", text, word)
+        return Conclusion(OutcomeClass.CONFIG_ERROR, COMMAND_NOT_FOUND, text, word)
     if pod.reason == "DeadlineExceeded" or (word is not None and word.outcome is Outcome.DEADLINE_EXCEEDED):
         text = f"the agent was stopped at its deadline{kept}; raise spec.kubernetes.activeDeadlineSeconds"
         return Conclusion(OutcomeClass.DEADLINE_EXCEEDED, "DeadlineExceeded", text, word)
@@ -180,9 +176,9 @@ def _agent_failed(
         return Conclusion(OutcomeClass.INFRASTRUCTURE, _disruption(pod), f"{_of_pod(pod)}{kept}", word)
     if word is not None and word.outcome in _KEEPER_KNOWS:
         return Conclusion(_class_of(word.outcome), word.reason, f"{word.message}{kept}", word)
-    if word is None and record is not None and record.outcome in _MODEL_CLASSES:
-        outcome, reason, step = _MODEL_CLASSES[record.outcome]
-        return Conclusion(outcome, reason, f"the model's provider ended the work: {record.message}; {step}")
+    ended = ended_by_provider(record) if word is None and record is not None else None
+    if ended is not None:
+        return Conclusion(*ended)
     unconfigured = record is not None and record.outcome is ModelOutcome.CONFIG
     if (
         word is not None
@@ -247,7 +243,7 @@ def _disruption(pod: Pod) -> str:
     condition = pod.condition("DisruptionTarget")
     if condition is not None and condition.reason:
         return condition.reason
-    return pod.reason or ("PodDeleted" if pod.metadata.deletion_timestamp is not None else "PodInterrupted")
+    return pod.reason or (_DELETED if pod.metadata.deletion_timestamp is not None else _INTERRUPTED)
 
 
 def _evicted_for_own_use(pod: Pod) -> bool:

@@ -65,7 +65,7 @@ def test_what_is_waited_for_is_named_with_what_to_do() -> None:
     said = missing(store, subject)
 
     assert '"absent" does not exist' in said
-    assert '"stuck" is Stuck: it needs your help' in said
+    assert '"stuck" is Stuck (kubectl -n gastown-workers describe polecat stuck): it needs your help' in said
     assert '"idle" is not wanted to work: set its spec.desiredState' in said
     assert '"busy" is not done' in said
 

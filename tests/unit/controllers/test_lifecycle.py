@@ -196,6 +196,9 @@ def test_idle_stops_a_pod_and_working_goes_on_from_what_is_saved() -> None:
         None,
     )
 
+    assert ready(idle).message == "paused by spec.desiredState: Idle; set it to Working to go on"
+    assert [attempt.reason for attempt in idle.status.attempts] == ["Paused"]
+
     assert decide(observed(idle)).status is None
     wanted = changed(idle)
     assert [type(action) for action in decide(observed(wanted)).actions] == [Create]
@@ -362,9 +365,15 @@ def test_the_gateways_account_is_added_up_over_the_attempts() -> None:
     assert (usage.input_tokens, usage.output_tokens, str(usage.cost_usd)) == (2000, 100, "0.500000")
 
 
-def test_a_refused_credential_of_the_rig_has_a_reason_of_its_own() -> None:
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [("InvalidCredential", "RigCredentialRejected"), ("CredentialMissing", "RigCredentialMissing")],
+)
+def test_a_refused_credential_of_the_rig_has_a_reason_of_its_own_and_so_has_one_that_was_not_sent(
+    said: str, reason: str
+) -> None:
     subject = polecat()
-    rejected = failed(subject, OutcomeClass.AUTH_ERROR)
+    rejected = failed(subject, OutcomeClass.AUTH_ERROR, reason=said)
     noted = attrs.evolve(
         rejected,
         metadata=attrs.evolve(
@@ -374,7 +383,38 @@ def test_a_refused_credential_of_the_rig_has_a_reason_of_its_own() -> None:
 
     told = after(subject, decide(observed(subject, noted)))
 
-    assert ready(told).reason == "RigCredentialRejected"
+    assert ready(told).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("command", "hint"),
+    [(["echo hello > a"], True), (["echo", "hello there"], False), (["/bin/no-such"], False)],
+)
+def test_a_command_that_is_a_shell_line_is_told_to_be_none(command: list[str], hint: bool) -> None:
+    subject = polecat(agentConfig={"command": command})
+    absent = pod(
+        owner=subject,
+        phase="Failed",
+        clone=terminated(),
+        keeper=terminated(message=word(Outcome.AGENT_ERROR, pushed=False)),
+        agent=terminated(127),
+    )
+
+    told = ready(after(subject, decide(observed(subject, absent))))
+
+    assert told.reason == "AgentCommandNotFound"
+    assert ('["sh", "-c", "…"]' in told.message) is hint
+
+
+def test_only_where_an_agent_ran_it_goes_on_from_where_it_ended() -> None:
+    subject = polecat()
+    absent = word(Outcome.CONFIG_ERROR, reason="BaseBranchMissing")
+    unstarted = after(
+        subject, decide(observed(subject, pod(owner=subject, phase="Failed", clone=terminated(1, absent))))
+    )
+
+    assert "To try again: change the Polecat" in ready(unstarted).message
+    assert "To try again, from where it ended: change the Polecat" in ready(stuck(subject)).message
 
 
 def test_where_the_keeper_left_no_word_the_gateways_record_says_why() -> None:
