@@ -38,6 +38,29 @@ class ModelAccess:
     model: str
 
 
+#: A credential of a rig's, as it is shown to one place: whose API, the endpoint, and Secret and key, or None where none is sent.
+Loan = tuple[Provider, str, SecretKeySelector | None]
+
+
+def loan(polecat: Polecat, rig: Rig) -> Loan | None:
+    """What the rig lends a polecat for its model; None where that has a credential of its own, no model, or nothing it may have."""
+    agent = polecat.spec.agent or rig.spec.defaults.agent or Agent.CLAUDE_CODE
+    provider = asked_provider(polecat, rig) or adapter(agent).default_provider
+    if provider is None:
+        return None
+    try:
+        access = _access(polecat, rig, provider, "")
+    except RefusedError:
+        return None
+    return (provider, access.endpoint.rstrip("/"), access.credential) if access.of_rig else None
+
+
+def asked_provider(polecat: Polecat, rig: Rig) -> Provider | None:
+    """The provider that the polecat chose, or else its rig."""
+    own, default = polecat.spec.agent_config, rig.spec.defaults.agent_config
+    return chosen_provider(own, rig) or chosen_provider(default, rig)
+
+
 def model_access(
     polecat: Polecat, rig: Rig, agent: Agent, config: AgentConfig, settings: OperatorSettings
 ) -> ModelAccess | None:

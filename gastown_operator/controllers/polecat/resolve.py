@@ -26,8 +26,8 @@ from gastown_operator.controllers.polecat.permission import (
 )
 from gastown_operator.controllers.polecat.provider import (
     ModelAccess,
+    asked_provider,
     check_destination,
-    chosen_provider,
     model_access,
 )
 from gastown_operator.controllers.settings import OperatorSettings
@@ -198,7 +198,7 @@ def _agent_config(polecat: Polecat, rig: Rig) -> AgentConfig:
     own, default = polecat.spec.agent_config, rig.spec.defaults.agent_config
     pods = polecat.spec.kubernetes.image or rig.spec.defaults.kubernetes.image
     return AgentConfig(
-        provider=chosen_provider(own, rig) or chosen_provider(default, rig),
+        provider=asked_provider(polecat, rig),
         model=own.model or default.model,
         model_provider=ModelProvider(),  # decided by `provider.model_access`
         image=own.image or default.image or pods,

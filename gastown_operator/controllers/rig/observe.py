@@ -6,18 +6,17 @@ from typing import Final
 from attrs import frozen
 
 from gastown_operator.api.common import Budget, Condition
-from gastown_operator.api.conditions import get_condition
 from gastown_operator.api.convoy import Convoy
 from gastown_operator.api.core import Namespace
-from gastown_operator.api.polecat import Polecat, PolecatPhase
+from gastown_operator.api.polecat import Polecat
 from gastown_operator.api.refinery import Refinery
 from gastown_operator.api.rig import Rig
 from gastown_operator.api.witness import Witness
 from gastown_operator.controllers.credential.problem import CredentialProblem, Credentials
 from gastown_operator.controllers.network.fence import Fence
 from gastown_operator.controllers.polecat.admission import POLECATS_BY_RIG
-from gastown_operator.controllers.polecat.outcome import RIG_CREDENTIAL_REJECTED
-from gastown_operator.controllers.polecat.status import READY
+from gastown_operator.controllers.polecat.outcome import RIG_CREDENTIAL_MISSING, RIG_CREDENTIAL_REJECTED
+from gastown_operator.controllers.rig.credential import in_trouble, trouble
 from gastown_operator.controllers.rig.spending import is_account
 from gastown_operator.runtime.execution import Refusal
 from gastown_operator.runtime.objects import ObjectKey
@@ -46,7 +45,8 @@ class Observed:
         witness: the first Witness for the rig in its work namespace.
         refinery: the first Refinery for the rig in its work namespace.
         credential: what is wrong with the Secrets that the rig names, as far as the operator was given them.
-        rejected: names of stuck polecats for which the model's provider refused the rig's credential.
+        rejected: names of stuck polecats for which the model's provider refused the rig's credential, which has not worked since.
+        unsent: names of those for which it asked for one, and the rig names none.
         watched: whether the operator looks into the work namespace at all.
         blocked: what of its destinations the NetworkPolicy of its pods blocks.
         accounts: polecats that are being deleted, whose cost is to be counted.
@@ -62,6 +62,7 @@ class Observed:
     refinery: Child | None
     credential: CredentialProblem | None = None
     rejected: tuple[str, ...] = ()
+    unsent: tuple[str, ...] = ()
     accounts: tuple[Polecat, ...] = ()
     spenders: tuple[Polecat, ...] = ()
     watched: bool = True
@@ -86,7 +87,8 @@ class Caches:
         """Read everything from the caches, without awaiting: one consistent moment."""
         name, namespace = rig.metadata.name, rig.spec.work_namespace
         convoys = self.convoys.by_index(CHILDREN_BY_RIG, name)
-        polecats = self.polecats.by_index(POLECATS_BY_RIG, name)
+        polecats = list(self.polecats.by_index(POLECATS_BY_RIG, name))
+        troubled = in_trouble(rig, polecats)
         return Observed(
             rig=rig,
             namespace=self.namespaces.get(ObjectKey("", namespace)),
@@ -95,21 +97,13 @@ class Caches:
             witness=_child(self.witnesses.by_index(CHILDREN_BY_RIG, name), namespace),
             refinery=_child(self.refineries.by_index(CHILDREN_BY_RIG, name), namespace),
             credential=self.credentials.problem(rig),
-            rejected=tuple(sorted(str(polecat.metadata.key) for polecat in polecats if is_rejected(polecat))),
+            rejected=_names(troubled, RIG_CREDENTIAL_REJECTED),
+            unsent=_names(troubled, RIG_CREDENTIAL_MISSING),
             watched=self.polecats.covers(namespace),
             blocked=self.fence.blocked(rig),
             accounts=tuple(polecat for polecat in polecats if is_account(polecat)),
             spenders=tuple(polecats) if rig.spec.budget != Budget() else (),
         )
-
-
-def is_rejected(polecat: Polecat) -> bool:
-    """Whether a polecat is stuck because the model's provider refused its rig's credential."""
-    ready = get_condition(polecat.status.conditions, READY)
-    return ready is not None and (polecat.status.phase, ready.reason) == (
-        PolecatPhase.STUCK,
-        RIG_CREDENTIAL_REJECTED,
-    )
 
 
 def by_rig(child: Witness | Refinery | Convoy) -> Iterable[str]:
@@ -120,6 +114,10 @@ def by_rig(child: Witness | Refinery | Convoy) -> Iterable[str]:
 def by_work_namespace(rig: Rig) -> Iterable[str]:
     """Index: the rigs that work in a namespace."""
     return (rig.spec.work_namespace,)
+
+
+def _names(troubled: Iterable[Polecat], reason: str) -> tuple[str, ...]:
+    return tuple(sorted(str(polecat.metadata.key) for polecat in troubled if trouble(polecat) == reason))
 
 
 def _child(found: Iterable[Witness] | Iterable[Refinery], namespace: str) -> Child | None:

@@ -80,12 +80,18 @@ def _verdict(observed: Observed) -> Verdict:
     if observed.blocked:
         return Verdict(RigPhase.DEGRADED, "NetworkBlocked", observed.blocked)
     if observed.rejected:
-        secret = rig.spec.defaults.provider_secret_ref.name
         text = (
             f"the model's provider refuses the rig's credential, says {_names(observed.rejected)}: put one that is valid into the Secret "
-            f'(by default "{secret}"), then set annotation {labels.RETRY} of the Polecats to a new value'
+            f"(that of spec.providers[].secretRef, or by default {rig.spec.defaults.provider_secret_ref.name}), "
+            f"then set annotation {labels.RETRY} of the Polecats to a new value"
         )
         return Verdict(RigPhase.DEGRADED, "CredentialRejected", text)
+    if observed.unsent:
+        text = (
+            f"the model's provider asks for a credential and the rig names none for it, say {_names(observed.unsent)}: set "
+            f"spec.providers[].secretRef, then set annotation {labels.RETRY} of the Polecats to a new value"
+        )
+        return Verdict(RigPhase.DEGRADED, "CredentialMissing", text)
     for refusal in observed.refusals:
         return Verdict(
             RigPhase.DEGRADED, "ChildRefused", f"the API server refused a child of the rig: {refusal.error}"

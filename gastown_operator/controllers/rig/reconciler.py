@@ -14,13 +14,13 @@ from gastown_operator.api.witness import WITNESS
 from gastown_operator.controllers.credential.problem import RIGS_BY_CREDENTIAL, Credentials
 from gastown_operator.controllers.network.fence import Fence
 from gastown_operator.controllers.polecat.admission import POLECATS_BY_RIG, polecats_by_rig
+from gastown_operator.controllers.rig.credential import trouble
 from gastown_operator.controllers.rig.observe import (
     CHILDREN_BY_RIG,
     RIGS_BY_WORK_NAMESPACE,
     Caches,
     by_rig,
     by_work_namespace,
-    is_rejected,
 )
 from gastown_operator.controllers.rig.plan import only_counts_differ, plan
 from gastown_operator.controllers.rig.spending import is_account
@@ -110,7 +110,7 @@ def _counts(event: Event[Polecat]) -> bool:
 
 def _told(polecat: Polecat) -> tuple[Any, ...]:
     status = polecat.status
-    return is_account(polecat), is_rejected(polecat), status.usage, status.reserved
+    return is_account(polecat), trouble(polecat), status.usage, status.reserved
 
 
 def _rig_of_polecat(event: Event[Polecat]) -> Iterable[ObjectKey]:

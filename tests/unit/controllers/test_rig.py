@@ -65,6 +65,7 @@ def test_a_rig_whose_status_is_right_is_left_alone() -> None:
         ({"refinery": not_ready("TargetProtected")}, "RefineryNotReady"),
         ({"blocked": "spec.gitURL is 10.0.0.1; add it to spec.network.allow"}, "NetworkBlocked"),
         ({"rejected": ("workers/a",)}, "CredentialRejected"),
+        ({"unsent": ("workers/a",)}, "CredentialMissing"),
     ],
 )
 def test_a_rig_that_cannot_work_is_degraded_with_the_reason_and_one_event(
@@ -77,6 +78,13 @@ def test_a_rig_that_cannot_work_is_degraded_with_the_reason_and_one_event(
     assert (told.status.phase, told.status.conditions[0].reason) == (RigPhase.DEGRADED, reason)
     assert [(note.type, note.reason) for note in decided.events] == [("Warning", reason)]
     assert plan(observed(told, **changes), NOW).events == ()
+
+
+def test_where_no_credential_was_sent_the_rig_names_the_field_to_set() -> None:
+    (note,) = plan(observed(unsent=("workers/a",)), NOW).events
+
+    assert "workers/a" in note.message
+    assert "spec.providers[].secretRef" in note.message
 
 
 def test_nothing_is_created_in_a_namespace_that_is_missing() -> None:
