@@ -54,6 +54,8 @@ def keeper(told: Settings, settings: OperatorSettings) -> JSON:
         "readinessProbe": {
             # A file is looked for, since a program that looks would have to start every ten seconds in every pod.
             "exec": {"command": ["cat", str(layout.ACTIVE)]},
+            # The file comes a second after the keeper; before, a probe would only leave a Warning. No start waits for this one.
+            "initialDelaySeconds": 10,
             "periodSeconds": 10,
             "timeoutSeconds": 10,
             "failureThreshold": 1,
