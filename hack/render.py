@@ -160,14 +160,15 @@ def render(
 
 
 def _priced(text: str, prices: str) -> str:
-    """Add the ConfigMap with the prices; its digest in the pods makes new ones of them when the prices change."""
+    """Add the ConfigMap with the prices; its digest in the pods makes new ones of them when the prices change.
+
+    As Helm's charts name it: annotations of gastown.io are for polecats' pods alone, by admission-policies.yaml.
+    """
     # Again as JSON, which is printable ASCII then; json.dumps of that is a YAML string.
     plain = json.dumps(json.loads(prices, parse_float=str, parse_int=str), indent=2, sort_keys=True) + "\n"
     digest = hashlib.sha256(plain.encode()).hexdigest()
     text = text.replace(ELECT, f"{ELECT}            - --model-prices={PRICES}/{PRICES_FILE}\n")
-    text = text.replace(
-        TEMPLATE, f"{TEMPLATE}      annotations: {{gastown.io/model-prices: sha256.{digest}}}\n"
-    )
+    text = text.replace(TEMPLATE, f"{TEMPLATE}      annotations: {{checksum/model-prices: {digest}}}\n")
     config = (
         f"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {PRICES_CONFIG_MAP}\n"
         "  namespace: gastown-system\n  labels:\n    app.kubernetes.io/name: gastown-operator\n"
