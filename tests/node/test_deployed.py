@@ -21,6 +21,7 @@ from tests.support.waiting import eventually
 ROOT = Path(__file__).parents[2]
 REPLICAS = 2
 OURS = "app.kubernetes.io/name=gastown-operator,app.kubernetes.io/component=operator"
+WORKLOAD_IMAGE = "localhost/gastown-workload:dev"
 READER = "metrics-reader-of-the-test"
 
 
@@ -64,6 +65,9 @@ def deployed(site: Site) -> Iterator[Deployed]:
     try:
         make(
             "deploy",
+            "IMG=localhost/gastown-operator:dev",
+            f"WORKLOAD_IMG={WORKLOAD_IMAGE}",
+            f"AGENT_IMG={WORKLOAD_IMAGE}",  # the agent's image is large, and this one has a shell
             f"NAMESPACES={rig.namespace}",
             f"CREDENTIALS={name}",
             "METRICS_SECRET=metrics-of-the-test",

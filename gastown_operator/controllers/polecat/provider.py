@@ -14,7 +14,7 @@ from gastown_operator.controllers.polecat.budget import is_limited, limits_cost
 from gastown_operator.controllers.polecat.permission import RefusedError, check_named
 from gastown_operator.controllers.settings import OperatorSettings
 
-_PRICED_BY: Final = "the operator's --model-prices"
+_PRICED_BY: Final = "the operator's prices (make deploy MODEL_PRICES=FILE, its option --model-prices)"
 
 
 @frozen
