@@ -8,8 +8,7 @@ from typing import Any
 from attrs import field, frozen
 
 from tests.apiserver.client import JSON
-from tests.escape.conftest import WORKLOAD_IMAGE
-from tests.support.site import KNOWN_HOSTS_NAME, SECRET_NAME, WORK, agent
+from tests.support.site import KNOWN_HOSTS_NAME, SECRET_NAME, WORK, WORKLOAD_IMAGE, agent
 
 COPY = "copy-of-the-key"
 MODEL_SECRET = {"name": "claude-credentials", "key": "api-key"}

@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.cluster import environment
-from tests.support.site import Site, open_site
+from tests.support.site import WORKLOAD_IMAGE, Site, open_site
 
 HERE = Path(__file__).parent
 HOW = "hack/cluster exec --name node -- .venv/bin/pytest tests/escape"
-WORKLOAD_IMAGE = "localhost/gastown-workload:dev"
 TIMEOUT = 240
 
 

@@ -7,8 +7,7 @@ from typing import Any
 from gastown_operator.api.core import POD
 from gastown_operator.workload import layout
 from tests.apiserver.client import JSON
-from tests.escape.conftest import WORKLOAD_IMAGE
-from tests.support.site import SECRET_NAME, RigHandle, Site
+from tests.support.site import SECRET_NAME, WORKLOAD_IMAGE, RigHandle, Site
 from tests.support.waiting import eventually
 
 USER = 10001

@@ -16,9 +16,8 @@ from hack.model_server.server import ModelServer
 from tests.apiserver.client import JSON
 from tests.escape import pods
 from tests.escape.attempts import attempts
-from tests.escape.conftest import WORKLOAD_IMAGE
 from tests.support.polecats import PolecatHandle, condition
-from tests.support.site import RigHandle, Site
+from tests.support.site import WORKLOAD_IMAGE, RigHandle, Site
 from tests.support.waiting import eventually
 
 PROGRAM = (Path(__file__).parent / "forger.py").read_text()

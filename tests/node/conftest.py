@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.cluster import environment
-from tests.support.site import Site, open_site
+from tests.support.site import WORKLOAD_IMAGE, Site, open_site
 
 HERE = Path(__file__).parent
 HOW = "hack/cluster exec --name node -- .venv/bin/pytest tests/node"
-WORKLOAD_IMAGE = "localhost/gastown-workload:dev"
 #: Short, so that the tests see a pod that cannot start give its slot back; the kubelet tries again every 10 to 15 s.
 POD_START_TIMEOUT = 60
 #: GASTOWN_SIDECARS=container tries everything as it is on Kubernetes before 1.29.

@@ -9,7 +9,7 @@ from gastown_operator.api.core import POD
 from tests.support.active_pods import ActivePods
 from tests.support.cluster import kubectl
 from tests.support.polecats import PolecatHandle, condition
-from tests.support.site import RigHandle, Site
+from tests.support.site import WORKLOAD_IMAGE, RigHandle, Site
 
 ENOUGH = "/gastown/home/enough"
 #: Works until it is told that it has been seen at it.
@@ -21,7 +21,7 @@ def _occupied(site: Site, namespace: str, name: str) -> str:
     """A pod of somebody else's under the name that a polecat's would get; returns its UID."""
     container = {
         "name": "theirs",
-        "image": "localhost/gastown-workload:dev",
+        "image": WORKLOAD_IMAGE,
         "command": ["sleep", "600"],
         "securityContext": {
             "allowPrivilegeEscalation": False,

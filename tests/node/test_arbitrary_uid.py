@@ -10,13 +10,12 @@ import pytest
 
 from tests.apiserver.client import JSON
 from tests.support.cluster import kubectl
-from tests.support.site import Site
+from tests.support.site import WORKLOAD_IMAGE, Site
 from tests.support.waiting import eventually
 
 USER = 1000730000
 NAME = "arbitrary-uid"
 SERVED = '"mutatingadmissionpolicies"'
-WORKLOAD_IMAGE = "localhost/gastown-workload:dev"
 #: The agent says who it is, and that it can work: commit, and write to its home.
 SCRIPT = """\
 echo "ids $(id -u) $(id -g)"

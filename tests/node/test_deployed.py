@@ -15,13 +15,12 @@ from gastown_operator.api.core import POD
 from tests.apiserver.client import JSON
 from tests.support.cluster import SECRET, kubectl
 from tests.support.installation import NAMESPACE, SERVICE_ACCOUNT, install
-from tests.support.site import KNOWN_HOSTS_NAME, RigHandle, Site
+from tests.support.site import KNOWN_HOSTS_NAME, WORKLOAD_IMAGE, RigHandle, Site
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 REPLICAS = 2
 OURS = "app.kubernetes.io/name=gastown-operator,app.kubernetes.io/component=operator"
-WORKLOAD_IMAGE = "localhost/gastown-workload:dev"
 READER = "metrics-reader-of-the-test"
 
 

@@ -18,7 +18,7 @@ from tests.apiserver.client import JSON
 from tests.escape.attempts import attempts
 from tests.support.connections import LISTEN, PROBE, Place, outside, probe_from, probed
 from tests.support.polecats import PolecatHandle
-from tests.support.site import RigHandle, Site
+from tests.support.site import WORKLOAD_IMAGE, RigHandle, Site
 from tests.support.waiting import eventually
 
 METADATA = "169.254.169.254"
@@ -29,7 +29,6 @@ KEEPER = 4182
 MODEL = 8000
 #: Not a port of anything that the rig names.
 OTHER = 8443
-IMAGE = "localhost/gastown-workload:dev"
 
 
 @define
@@ -119,7 +118,7 @@ def pod(namespace: str, name: str, *ports: int, **extra_labels: str) -> JSON:
     }
     container = {
         "name": "main",
-        "image": IMAGE,
+        "image": WORKLOAD_IMAGE,
         "command": ["python3", "-c", LISTEN, *map(str, ports)],
         "securityContext": security,
     }

@@ -13,7 +13,7 @@ import pytest
 from hack.model_server.script import parse_script
 from hack.model_server.server import ModelServer
 from tests.support.cluster import environment
-from tests.support.site import Site, open_site
+from tests.support.site import WORKLOAD_IMAGE, Site, open_site
 
 HOW = "hack/cluster exec --name outcomes -- .venv/bin/pytest tests/outcomes"
 KEY = "the-real-key"
@@ -46,7 +46,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     address = environment("GASTOWN_LAB_NODE_ADDRESS", HOW)
     images = (
         "--workload-image",
-        "localhost/gastown-workload:dev",
+        WORKLOAD_IMAGE,
         "--agent-image",
         "localhost/gastown-agent:dev",
     )

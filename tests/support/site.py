@@ -25,6 +25,8 @@ from tests.support.waiting import eventually
 SECRET_NAME = "git-credentials"
 KNOWN_HOSTS_NAME = "known-hosts"
 FILES = {"README.md": "A project.\n"}
+#: As `hack/images` names it on a lab cluster.
+WORKLOAD_IMAGE = "localhost/gastown-workload:dev"
 #: The shortest agent that does its work.
 WORK = "echo done > work.txt && git add work.txt && git commit --quiet --message 'Do the work'"
 
