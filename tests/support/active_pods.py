@@ -17,7 +17,8 @@ from gastown_operator.api.core import POD, PodPhase
 from tests.apiserver.client import JSON
 from tests.support.cluster import Cluster
 
-SELECTOR = f"{labels.MANAGED_BY}={labels.OPERATOR}"
+#: Polecats' pods: git jobs take no slot.
+SELECTOR = f"{labels.OURS},{labels.POLECAT}"
 WATCH_SECONDS = 3600
 
 
