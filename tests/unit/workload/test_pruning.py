@@ -30,6 +30,12 @@ def keeper_repository(attempt: Attempt) -> Path:
     return attempt.root / "keeper.git"
 
 
+@pytest.fixture
+def known_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file is known from the checkpoint that stored it; else only one that is older than a second is."""
+    monkeypatch.setattr(tree_files, "RACY_NANOSECONDS", -1)
+
+
 @pytest.mark.timeout(600 if FULL else 120)
 @pytest.mark.parametrize(
     ("server", "stored"),
@@ -76,13 +82,11 @@ def test_a_large_file_that_always_changes_does_not_fill_the_keepers_volume(
         assert sent == git(attempt.repository, "hash-object", name)
 
 
+@pytest.mark.usefixtures("known_at_once")
 def test_what_was_left_out_for_a_while_is_stored_again(
-    attempts: Attempts, remote_repository: RemoteRepository, monkeypatch: pytest.MonkeyPatch
+    attempts: Attempts, remote_repository: RemoteRepository
 ) -> None:
     """A file known from an earlier checkpoint, whose object was removed while it was ignored."""
-    monkeypatch.setattr(
-        tree_files, "RACY_NANOSECONDS", -1
-    )  # else only files that are older than a second are known
     attempt = attempts()
     attempt.clone()
     keeper = attempt.keeper()
@@ -103,12 +107,10 @@ def test_what_was_left_out_for_a_while_is_stored_again(
     assert sent == git(attempt.repository, "hash-object", "model.bin")
 
 
+@pytest.mark.usefixtures("known_at_once")
 def test_what_is_beside_a_checkpoint_that_came_to_nothing_is_stored_again(
-    attempts: Attempts, remote_repository: RemoteRepository, monkeypatch: pytest.MonkeyPatch
+    attempts: Attempts, remote_repository: RemoteRepository
 ) -> None:
-    monkeypatch.setattr(
-        tree_files, "RACY_NANOSECONDS", -1
-    )  # else only files that are older than a second are known
     attempt = attempts()
     attempt.clone()
     content = os.urandom(LARGE)

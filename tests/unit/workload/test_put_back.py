@@ -29,12 +29,23 @@ def prompt(attempt: Attempt) -> str:
     return (attempt.control / "prompt.md").read_text()
 
 
+def commit_of(remote: RemoteRepository, tree: str, message: str, *parents: str) -> str:
+    """A commit that the agent, or somebody else, might have made."""
+    options = [part for parent in parents for part in ("-p", parent)]
+    return git(remote.path, "commit-tree", tree, *options, stdin=message.encode())
+
+
+def message_of(remote: RemoteRepository, commit: str) -> str:
+    """What a commit says of itself."""
+    return git(remote.path, "show", "-s", "--format=%B", commit)
+
+
 def replace_checkpoint(remote: RemoteRepository, beside_it: str, place: str) -> str:
     """A checkpoint of main's files with a commit beside it that says it belongs to a place, in JSON."""
     message = f"Beside\n\nGastown-Place: {place}\n"
-    other = git(remote.path, "commit-tree", beside_it, stdin=message.encode())
+    other = commit_of(remote, beside_it, message)
     text = f"C\n\nGastown-Checkpoint: unfinished work\nGastown-Beside: {other}\n"
-    commit = git(remote.path, "commit-tree", "main^{tree}", "-p", "main", "-p", other, stdin=text.encode())
+    commit = commit_of(remote, "main^{tree}", text, "main", other)
     git(remote.path, "update-ref", CHECKPOINT, commit)
     return other
 
@@ -257,13 +268,8 @@ def test_a_submodule_is_not_written_through_a_link_nor_over_files(
     listed = git(remote_repository.path, "ls-tree", checkpoint).splitlines()
     lines = [it for it in listed if not it.endswith("\tlib")] + [f"120000 blob {link}\tlib"]
     tree = git(remote_repository.path, "mktree", stdin="\n".join(lines).encode())
-    message = git(remote_repository.path, "show", "-s", "--format=%B", checkpoint)
-    parents = [
-        part
-        for it in git(remote_repository.path, "rev-parse", f"{checkpoint}^@").split()
-        for part in ("-p", it)
-    ]
-    forged = git(remote_repository.path, "commit-tree", tree, *parents, stdin=message.encode())
+    parents = git(remote_repository.path, "rev-parse", f"{checkpoint}^@").split()
+    forged = commit_of(remote_repository, tree, message_of(remote_repository, checkpoint), *parents)
     git(remote_repository.path, "update-ref", CHECKPOINT, forged)
     second = attempts()
     record = second.clone()
@@ -280,14 +286,10 @@ def test_a_submodule_whose_commits_are_damaged_leaves_its_place_empty(
     first.agent({"lib/new.txt": "new\n"})
     first.end(1)
     saved = git(remote_repository.path, "rev-parse", f"{CHECKPOINT}^2")
-    text = git(remote_repository.path, "show", "-s", "--format=%B", saved)
-    odd = git(remote_repository.path, "commit-tree", "main^{tree}", stdin=b"No commit\n\nis here\n")
-    forged = git(remote_repository.path, "commit-tree", f"{saved}^{{tree}}", "-p", odd, stdin=text.encode())
-    message = git(remote_repository.path, "show", "-s", "--format=%B", CHECKPOINT).replace(saved, forged)
-    parents = ("-p", f"{CHECKPOINT}^1", "-p", forged)
-    again = git(
-        remote_repository.path, "commit-tree", f"{CHECKPOINT}^{{tree}}", *parents, stdin=message.encode()
-    )
+    odd = commit_of(remote_repository, "main^{tree}", "No commit\n\nis here\n")
+    forged = commit_of(remote_repository, f"{saved}^{{tree}}", message_of(remote_repository, saved), odd)
+    message = message_of(remote_repository, CHECKPOINT).replace(saved, forged)
+    again = commit_of(remote_repository, f"{CHECKPOINT}^{{tree}}", message, f"{CHECKPOINT}^1", forged)
     git(remote_repository.path, "update-ref", CHECKPOINT, again)
     second = attempts()
     record = second.clone()
