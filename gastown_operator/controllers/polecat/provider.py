@@ -44,8 +44,7 @@ Loan = tuple[Provider, str, SecretKeySelector | None]
 
 def loan(polecat: Polecat, rig: Rig) -> Loan | None:
     """What the rig lends a polecat for its model; None where that has a credential of its own, no model, or nothing it may have."""
-    agent = polecat.spec.agent or rig.spec.defaults.agent or Agent.CLAUDE_CODE
-    provider = asked_provider(polecat, rig) or adapter(agent).default_provider
+    provider = asked_provider(polecat, rig) or adapter(chosen_agent(polecat, rig)).default_provider
     if provider is None:
         return None
     try:
@@ -53,6 +52,11 @@ def loan(polecat: Polecat, rig: Rig) -> Loan | None:
     except RefusedError:
         return None
     return (provider, access.endpoint.rstrip("/"), access.credential) if access.of_rig else None
+
+
+def chosen_agent(polecat: Polecat, rig: Rig) -> Agent:
+    """The agent that the polecat names, or its rig, or else the older operator's default."""
+    return polecat.spec.agent or rig.spec.defaults.agent or Agent.CLAUDE_CODE
 
 
 def asked_provider(polecat: Polecat, rig: Rig) -> Provider | None:

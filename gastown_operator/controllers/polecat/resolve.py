@@ -28,6 +28,7 @@ from gastown_operator.controllers.polecat.provider import (
     ModelAccess,
     asked_provider,
     check_destination,
+    chosen_agent,
     model_access,
 )
 from gastown_operator.controllers.settings import OperatorSettings
@@ -83,7 +84,7 @@ def resolve(polecat: Polecat, rig: Rig, settings: OperatorSettings) -> Resolved:
     own, default = polecat.spec.kubernetes, rig.spec.defaults
     repository, git_secret = _repository(polecat, rig)
     base_branch, work_branch = _branches(polecat, rig)
-    agent = polecat.spec.agent or default.agent or Agent.CLAUDE_CODE
+    agent = chosen_agent(polecat, rig)
     check_task(polecat, agent)
     config = _agent_config(polecat, rig)
     try:

@@ -16,13 +16,13 @@ from gastown_operator.api.rig_status import RigPhase, RigStatus
 from gastown_operator.api.validation import rig_problems
 from gastown_operator.api.witness import WITNESS
 from gastown_operator.controllers.polecat.budget import seconds_until_tomorrow
+from gastown_operator.controllers.polecat.status import READY
 from gastown_operator.controllers.rig.observe import Child, Observed
 from gastown_operator.controllers.rig.spending import day_budget, spent
 from gastown_operator.runtime.helpers import controller_reference
 from gastown_operator.runtime.objects import Resource
 from gastown_operator.runtime.plan import Action, Create, EventNote, Plan
 
-READY: Final = "Ready"
 #: Not a fault of the rig: its refinery has nothing to test with yet, and lands nothing (DESIGN §5).
 NO_TEST_COMMAND: Final = "NoTestCommand"
 
